@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![warn(clippy::indexing_slicing)]
+
+extern crate alloc;
+
+mod base64;
+mod line;
+mod secret;
+mod step;
+mod stray;
+mod stuff;
+mod unstuff;
+
+pub use crate::base64::{Base64Error, SaslLine, decode, encode};
+pub use crate::line::{Framed, LineError, LineScanner};
+pub use crate::secret::Secret;
+pub use crate::step::Step;
+pub use crate::stray::{Stray, StrayScanner};
+pub use crate::stuff::{Spans, Stuffer, WireSize};
+pub use crate::unstuff::{Unstuffed, Unstuffer};

@@ -1,0 +1,238 @@
+//! Content that ends with a line of one dot, as it is sent.
+
+use alloc::vec::Vec;
+
+use memchr::memchr;
+
+/// Prepares content for the wire: every line ends in CRLF, a line that begins with a dot gets one more.
+///
+/// The counterpart of [`Unstuffer`](crate::Unstuffer), with the rules of
+/// [RFC 5321 section 4.5.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.2) and
+/// [RFC 1939 section 3](https://www.rfc-editor.org/rfc/rfc1939#section-3). Files keep messages with LF or with
+/// CRLF; either becomes CRLF. A CR that stands alone stays as it is. Whatever the content, what comes out contains no
+/// line of one dot before [`finish`](Self::finish) writes it.
+///
+/// ```
+/// use postrider_text_proto::Stuffer;
+///
+/// let (mut stuffer, mut out) = (Stuffer::new(), Vec::new());
+/// stuffer.stuff(b"Subject: dots\n\n.\n", &mut out);
+/// stuffer.finish(&mut out);
+/// assert_eq!(out, b"Subject: dots\r\n\r\n..\r\n.\r\n");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Stuffer(Position);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Position {
+    #[default]
+    LineStart,
+    Within,
+    AfterCr,
+}
+
+impl Position {
+    fn after(self, sent: &[u8]) -> Self {
+        match sent.last() {
+            None => self,
+            Some(b'\n') => Self::LineStart,
+            Some(b'\r') => Self::AfterCr,
+            Some(_) => Self::Within,
+        }
+    }
+}
+
+impl Stuffer {
+    /// A stuffer before the first octet of some content.
+    pub const fn new() -> Self {
+        Self(Position::LineStart)
+    }
+
+    /// Appends `content` to `out`, ready for the wire.
+    pub fn stuff(&mut self, content: &[u8], out: &mut Vec<u8>) {
+        out.reserve(content.len());
+        self.spans(content).for_each(|span| out.extend_from_slice(span));
+    }
+
+    /// `content` ready for the wire as pieces of itself, with the octets to add in between.
+    ///
+    /// For vectored writes: content with CRLF and without leading dots is one piece. The iterator must be run to its end.
+    pub fn spans<'s, 'd>(&'s mut self, content: &'d [u8]) -> Spans<'s, 'd> {
+        Spans { stuffer: self, rest: content }
+    }
+
+    /// Ends the content: a CRLF if the last line lacks it, then the line of one dot.
+    ///
+    /// The stuffer is then ready for other content.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.0 != Position::LineStart {
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b".\r\n");
+        self.0 = Position::LineStart;
+    }
+}
+
+/// The pieces of [`Stuffer::spans`].
+#[derive(Debug)]
+#[must_use = "the stuffer has seen only the pieces taken"]
+pub struct Spans<'s, 'd> {
+    stuffer: &'s mut Stuffer,
+    rest: &'d [u8],
+}
+
+impl<'d> Iterator for Spans<'_, 'd> {
+    type Item = &'d [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'d [u8]> {
+        let position = &mut self.stuffer.0;
+        match (*position, self.rest.first()?) {
+            (Position::LineStart, b'.') => {
+                *position = Position::Within;
+                return Some(b".");
+            }
+            (Position::LineStart | Position::Within, b'\n') => {
+                *position = Position::AfterCr;
+                return Some(b"\r");
+            }
+            _ => {}
+        }
+        let (span, rest) = self.rest.split_at_checked(undisturbed(self.rest)).unwrap_or((self.rest, b""));
+        *position = position.after(span);
+        self.rest = rest;
+        Some(span)
+    }
+}
+
+/// How many octets of `content` go out as they are; its first octet does.
+#[inline]
+fn undisturbed(content: &[u8]) -> usize {
+    let mut from = 0;
+    while let Some(at) = content.get(from..).and_then(|rest| memchr(b'\n', rest)) {
+        let at = from + at;
+        if at > 0 && content.get(at - 1) != Some(&b'\r') {
+            return at;
+        }
+        if content.get(at + 1) == Some(&b'.') {
+            return at + 1;
+        }
+        from = at + 1;
+    }
+    content.len()
+}
+
+/// Counts the octets of content as a peer counts them: each line with its CRLF, without dot-stuffing and final dot.
+///
+/// POP3 announces this number
+/// ([RFC 1939 section 11](https://www.rfc-editor.org/rfc/rfc1939#section-11)), SMTP declares it
+/// ([RFC 1870 section 4](https://www.rfc-editor.org/rfc/rfc1870#section-4)).
+///
+/// ```
+/// use postrider_text_proto::WireSize;
+///
+/// let mut size = WireSize::new();
+/// size.add(b"one\ntwo\r\n");
+/// size.add(b"three");
+/// assert_eq!(size.finish(), 5 + 5 + 7);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct WireSize {
+    octets: u64,
+    position: Position,
+}
+
+impl WireSize {
+    /// Nothing counted yet.
+    pub const fn new() -> Self {
+        Self { octets: 0, position: Position::LineStart }
+    }
+
+    /// Counts the next piece of content.
+    pub fn add(&mut self, content: &[u8]) {
+        let lone = memchr::memchr_iter(b'\n', content).filter(|&at| match at.checked_sub(1) {
+            Some(before) => content.get(before) != Some(&b'\r'),
+            None => self.position != Position::AfterCr,
+        });
+        self.octets += content.len() as u64 + lone.count() as u64;
+        self.position = self.position.after(content);
+    }
+
+    /// The number of octets, a CRLF for the last line counted if it lacks one.
+    pub fn finish(self) -> u64 {
+        self.octets + if self.position == Position::LineStart { 0 } else { 2 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unstuff::{Unstuffed, Unstuffer};
+    use proptest::prelude::*;
+
+    fn stuff(content: &[u8], size: usize) -> Vec<u8> {
+        let (mut stuffer, mut out) = (Stuffer::new(), Vec::new());
+        content.chunks(size).for_each(|piece| stuffer.stuff(piece, &mut out));
+        stuffer.finish(&mut out);
+        out
+    }
+
+    /// What the peer has after reading, and how many octets its end of content left over.
+    fn read_back(wire: &[u8]) -> (Vec<u8>, usize) {
+        let (mut unstuffer, mut content, mut at) = (Unstuffer::new(), Vec::new(), 0);
+        loop {
+            match unstuffer.next(&wire[at..]) {
+                Unstuffed::Content { consumed, content: piece } => {
+                    content.extend_from_slice(piece);
+                    at += consumed;
+                }
+                Unstuffed::End { consumed } => return (content, wire.len() - at - consumed),
+                Unstuffed::Incomplete => panic!("no end in {}", wire.escape_ascii()),
+            }
+        }
+    }
+
+    #[test]
+    fn leading_dots_are_doubled_and_line_ends_become_crlf_however_content_is_cut() {
+        let content = b".\n..x\r\n.y\r\na.\r.\n\n.";
+        for size in 1..=content.len() {
+            assert_eq!(stuff(content, size), b"..\r\n...x\r\n..y\r\na.\r.\r\n\r\n..\r\n.\r\n", "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn an_empty_message_is_the_dot_line_alone() {
+        assert_eq!(stuff(b"", 1), b".\r\n");
+        assert_eq!(WireSize::new().finish(), 0);
+    }
+
+    #[test]
+    fn no_blank_line_is_added_to_content_that_ends_in_crlf() {
+        assert_eq!(stuff(b"a\r\n", 10), b"a\r\n.\r\n");
+        assert_eq!(stuff(b"a\n", 10), b"a\r\n.\r\n");
+        assert_eq!(stuff(b"a\r", 10), b"a\r\r\n.\r\n");
+    }
+
+    #[test]
+    fn content_that_needs_no_change_is_one_piece() {
+        let content = b"Subject: x\r\n\r\ntext. more.\r\n";
+        assert!(Stuffer::new().spans(content).eq([&content[..]]));
+    }
+
+    proptest! {
+        #[test]
+        fn the_peer_reads_exactly_one_message_of_the_announced_size(content in "[\r\n.a]{0,24}", size in 1_usize..25) {
+            let (received, left_over) = read_back(&stuff(content.as_bytes(), size));
+            prop_assert_eq!(left_over, 0);
+            let mut wire_size = WireSize::new();
+            content.as_bytes().chunks(size).for_each(|piece| wire_size.add(piece));
+            prop_assert_eq!(wire_size.finish(), received.len() as u64);
+        }
+
+        #[test]
+        fn crlf_content_comes_out_as_it_went_in(lines in proptest::collection::vec("[.a\r]{0,3}", 0..8)) {
+            let content: Vec<u8> = lines.iter().flat_map(|line| [line.as_bytes(), b"\r\n"].concat()).collect();
+            prop_assert_eq!(read_back(&stuff(&content, content.len().max(1))).0, content);
+        }
+    }
+}
