@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![warn(clippy::indexing_slicing)]
+
+extern crate alloc;
+
+pub mod client;
+mod command;
+mod error;
+mod extensions;
+mod grammar;
+mod limits;
+mod reply;
+pub mod server;
+mod session;
+mod types;
+
+pub use postrider_text_proto::{Base64Error, LineError, SaslLine, Secret, Step, Stray, WireSize};
+
+pub use crate::command::{Command, Verb};
+pub use crate::error::{BodyFault, CommandError, Error, Misuse, ReplyError};
+pub use crate::extensions::auth::Mechanism;
+pub use crate::extensions::ehlo::{Capability, Mechanisms};
+pub use crate::extensions::parameters::{Body, Parameter, Parameters, Submitter};
+pub use crate::extensions::{Extensions, OtherExtension};
+pub use crate::limits::{Limits, LineEndings, Quirks};
+pub use crate::reply::{Code, EnhancedCode, Reply};
+pub use crate::session::{Place, State};
+pub use crate::types::{
+    Address, AddressLiteral, ClientName, Domain, ForwardPath, Host, LocalPart, Mailbox, Path, ReversePath, Text,
+    ValueError,
+};

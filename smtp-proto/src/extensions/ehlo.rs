@@ -1,0 +1,102 @@
+//! The lines of the reply to `EHLO`: [RFC 5321 section 4.1.1.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.1).
+
+use alloc::vec::Vec;
+
+use crate::extensions::auth::Mechanism;
+use crate::grammar;
+
+/// What a server can do, one line of its reply to `EHLO`.
+///
+/// ```abnf
+/// ehlo-line = ehlo-keyword *( SP ehlo-param )
+/// ```
+///
+/// Others than these, and these with parameters that do not fit, are kept as [`Other`](Self::Other).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Capability<'b> {
+    /// [RFC 4954 section 3](https://www.rfc-editor.org/rfc/rfc4954#section-3).
+    Auth(Mechanisms<'b>),
+    /// [RFC 6152](https://www.rfc-editor.org/rfc/rfc6152).
+    EightBitMime,
+    /// [RFC 2034](https://www.rfc-editor.org/rfc/rfc2034).
+    EnhancedStatusCodes,
+    /// [RFC 5321 section 4.1.1.8](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.8).
+    Help,
+    /// A line not known.
+    Other {
+        /// The keyword as it stands.
+        keyword: &'b [u8],
+        /// What follows its space.
+        parameters: Option<&'b [u8]>,
+    },
+    /// [RFC 2920](https://www.rfc-editor.org/rfc/rfc2920).
+    Pipelining,
+    /// [RFC 1870 section 4](https://www.rfc-editor.org/rfc/rfc1870#section-4): the largest message taken, in octets; `None` where no number is given, 0 for no limit.
+    Size(Option<u64>),
+    /// [RFC 6531](https://www.rfc-editor.org/rfc/rfc6531).
+    SmtpUtf8,
+    /// [RFC 3207](https://www.rfc-editor.org/rfc/rfc3207).
+    StartTls,
+}
+
+/// The mechanisms of an `AUTH` line.
+#[derive(Clone, Copy, Debug)]
+pub struct Mechanisms<'b>(&'b [u8]);
+
+impl<'b> Mechanisms<'b> {
+    /// The mechanisms, in the server's order. Words that cannot name one are passed over.
+    pub fn iter(&self) -> impl Iterator<Item = Mechanism<'b>> + use<'b> {
+        self.0.split(|octet| *octet == b' ').filter_map(|word| Mechanism::new(word).ok())
+    }
+
+    /// Whether `mechanism` is among them.
+    pub fn contains(&self, mechanism: Mechanism<'_>) -> bool {
+        self.iter().any(|offered| offered == mechanism)
+    }
+}
+
+impl PartialEq for Mechanisms<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Mechanisms<'_> {}
+
+impl<'b> Capability<'b> {
+    /// Reads a capability from the text of a reply's line.
+    pub fn parse(line: &'b [u8]) -> Self {
+        let (keyword, parameters) = grammar::word(line);
+        Self::known(keyword, parameters).unwrap_or(Self::Other { keyword, parameters })
+    }
+
+    fn known(keyword: &[u8], parameters: Option<&'b [u8]>) -> Option<Self> {
+        let is = |name: &str| keyword.eq_ignore_ascii_case(name.as_bytes());
+        match parameters {
+            Some(mechanisms) if is("AUTH") => return Some(Self::Auth(Mechanisms(mechanisms))),
+            Some(octets) if is("SIZE") => return grammar::number(octets).map(|octets| Self::Size(Some(octets))),
+            Some(_) => return None,
+            None => {}
+        }
+        let plain = [
+            ("8BITMIME", Self::EightBitMime),
+            ("ENHANCEDSTATUSCODES", Self::EnhancedStatusCodes),
+            ("HELP", Self::Help),
+            ("PIPELINING", Self::Pipelining),
+            ("SIZE", Self::Size(None)),
+            ("SMTPUTF8", Self::SmtpUtf8),
+            ("STARTTLS", Self::StartTls),
+        ];
+        plain.into_iter().find(|(name, _)| is(name)).map(|(_, capability)| capability)
+    }
+}
+
+/// Appends the line `AUTH` with mechanisms.
+pub(crate) fn put_auth(mechanisms: &[Mechanism<'static>], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"AUTH");
+    for mechanism in mechanisms {
+        out.push(b' ');
+        out.extend_from_slice(mechanism.as_bytes());
+    }
+}

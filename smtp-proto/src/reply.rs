@@ -1,0 +1,419 @@
+//! What a server says.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::fmt;
+
+use postrider_text_proto::{Secret, decode, encode};
+
+use crate::error::ReplyError;
+use crate::extensions::ehlo::Capability;
+use crate::types::{Text, ValueError};
+
+/// The three digits of a reply.
+///
+/// ```abnf
+/// Reply-code = %x32-35 %x30-35 %x30-39
+/// ```
+///
+/// [RFC 5321 section 4.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.2). An open set; those below are the ones in common use.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Code(u16);
+
+impl Code {
+    /// Help.
+    pub const HELP: Self = Self(214);
+    /// The service is ready.
+    pub const READY: Self = Self(220);
+    /// The server closes the connection.
+    pub const CLOSING: Self = Self(221);
+    /// A login succeeded.
+    pub const AUTHENTICATED: Self = Self(235);
+    /// Done.
+    pub const OK: Self = Self(250);
+    /// The user is not verified, but a message is tried.
+    pub const CANNOT_VERIFY: Self = Self(252);
+    /// Go on with the SASL exchange.
+    pub const CHALLENGE: Self = Self(334);
+    /// Send the message.
+    pub const START_MAIL_INPUT: Self = Self(354);
+    /// The service is not available, and the connection closes.
+    pub const NOT_AVAILABLE: Self = Self(421);
+    /// The mailbox cannot be used now.
+    pub const MAILBOX_BUSY: Self = Self(450);
+    /// An error in the server.
+    pub const LOCAL_ERROR: Self = Self(451);
+    /// Not enough storage, or too many recipients.
+    pub const INSUFFICIENT_STORAGE: Self = Self(452);
+    /// The login cannot be decided now.
+    pub const TEMPORARY_AUTHENTICATION_FAILURE: Self = Self(454);
+    /// No such command.
+    pub const SYNTAX_ERROR: Self = Self(500);
+    /// The arguments are wrong.
+    pub const ARGUMENT_ERROR: Self = Self(501);
+    /// The command is not implemented.
+    pub const NOT_IMPLEMENTED: Self = Self(502);
+    /// The command does not belong here.
+    pub const BAD_SEQUENCE: Self = Self(503);
+    /// The parameter is not implemented.
+    pub const PARAMETER_NOT_IMPLEMENTED: Self = Self(504);
+    /// A login is needed first.
+    pub const AUTHENTICATION_REQUIRED: Self = Self(530);
+    /// The credentials are wrong.
+    pub const AUTHENTICATION_FAILED: Self = Self(535);
+    /// The mailbox cannot be used.
+    pub const MAILBOX_UNAVAILABLE: Self = Self(550);
+    /// The message is too large.
+    pub const TOO_LARGE: Self = Self(552);
+    /// The mailbox name is not allowed.
+    pub const MAILBOX_NAME: Self = Self(553);
+    /// The transaction failed.
+    pub const TRANSACTION_FAILED: Self = Self(554);
+    /// A parameter of MAIL or RCPT is not known.
+    pub const PARAMETERS_UNKNOWN: Self = Self(555);
+
+    /// The code with that number.
+    ///
+    /// # Errors
+    ///
+    /// When its digits are not 2 to 5, 0 to 5 and 0 to 9.
+    pub const fn new(code: u16) -> Result<Self, ValueError> {
+        match (code / 100, code / 10 % 10) {
+            (2..=5, 0..=5) => Ok(Self(code)),
+            _ => Err(ValueError { expected: "a reply code of digits 2-5, 0-5, 0-9 (RFC 5321 section 4.2)" }),
+        }
+    }
+
+    /// The number.
+    pub const fn as_u16(self) -> u16 {
+        self.0
+    }
+
+    /// 2yz: done.
+    pub const fn is_success(self) -> bool {
+        self.0 / 100 == 2
+    }
+
+    /// 3yz: more is wanted.
+    pub const fn is_intermediate(self) -> bool {
+        self.0 / 100 == 3
+    }
+
+    /// 4yz: try later.
+    pub const fn is_transient(self) -> bool {
+        self.0 / 100 == 4
+    }
+
+    /// 5yz: do not try the same again.
+    pub const fn is_permanent(self) -> bool {
+        self.0 / 100 == 5
+    }
+
+    fn parse(digits: &[u8]) -> Option<Self> {
+        let [a @ b'2'..=b'5', b @ b'0'..=b'5', c @ b'0'..=b'9'] = digits else { return None };
+        let digit = |octet: &u8| u16::from(octet - b'0');
+        Some(Self(digit(a) * 100 + digit(b) * 10 + digit(c)))
+    }
+
+    fn encode(self, out: &mut Vec<u8>) {
+        put_number(self.0, out);
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Code({})", self.0)
+    }
+}
+
+/// A status for programs: `5.1.1`.
+///
+/// ```abnf
+/// status-code = ("2"/"4"/"5") "." 1*3digit "." 1*3digit
+/// ```
+///
+/// [RFC 3463 section 2](https://www.rfc-editor.org/rfc/rfc3463#section-2), registry of [RFC 5248](https://www.rfc-editor.org/rfc/rfc5248).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct EnhancedCode {
+    class: u8,
+    subject: u16,
+    detail: u16,
+}
+
+impl EnhancedCode {
+    /// `class.subject.detail`.
+    ///
+    /// # Errors
+    ///
+    /// When the class is not 2, 4 or 5, or another number is above 999.
+    pub const fn new(class: u8, subject: u16, detail: u16) -> Result<Self, ValueError> {
+        if matches!(class, 2 | 4 | 5) && subject <= 999 && detail <= 999 {
+            return Ok(Self { class, subject, detail });
+        }
+        Err(ValueError { expected: "an enhanced code 2, 4 or 5 . 0-999 . 0-999 (RFC 3463 section 2)" })
+    }
+
+    /// 2, 4 or 5.
+    pub const fn class(self) -> u8 {
+        self.class
+    }
+
+    /// What it is about: 1 addresses, 2 mailboxes, 3 the system, 4 the network, 5 the protocol, 6 content, 7 security.
+    pub const fn subject(self) -> u16 {
+        self.subject
+    }
+
+    /// More closely.
+    pub const fn detail(self) -> u16 {
+        self.detail
+    }
+
+    /// The code at the start of a reply's text, and what follows its space. Its class must be that of the reply.
+    fn split_from(text: &[u8], code: Code) -> (Option<Self>, &[u8]) {
+        let end = memchr::memchr(b' ', text).unwrap_or(text.len());
+        let parsed = text.get(..end).and_then(Self::parse);
+        match parsed {
+            Some(parsed) if u16::from(parsed.class) == code.0 / 100 => {
+                (Some(parsed), text.get(end + 1..).unwrap_or_default())
+            }
+            _ => (None, text),
+        }
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut parts = text.split(|octet| *octet == b'.');
+        let mut number = || {
+            let digits = parts.next().filter(|digits| matches!(digits.len(), 1..=3))?;
+            digits
+                .iter()
+                .try_fold(0_u16, |number, octet| octet.is_ascii_digit().then(|| number * 10 + u16::from(octet - b'0')))
+        };
+        let (class, subject, detail) = (number()?, number()?, number()?);
+        let code = Self::new(u8::try_from(class).ok()?, subject, detail).ok()?;
+        parts.next().is_none().then_some(code)
+    }
+
+    fn encode(self, out: &mut Vec<u8>) {
+        out.push(b'0' + self.class);
+        out.push(b'.');
+        put_number(self.subject, out);
+        out.push(b'.');
+        put_number(self.detail, out);
+    }
+}
+
+impl fmt::Display for EnhancedCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
+    }
+}
+
+/// Appends a number below 1000 in digits.
+fn put_number(number: u16, out: &mut Vec<u8>) {
+    let digit = |value: u16| b'0' + u8::try_from(value % 10).unwrap_or_default();
+    if number >= 100 {
+        out.push(digit(number / 100));
+    }
+    if number >= 10 {
+        out.push(digit(number / 10));
+    }
+    out.push(digit(number));
+}
+
+/// A reply: a code, perhaps an enhanced code, and one or more lines of text.
+///
+/// ```abnf
+/// Reply-line = *( Reply-code "-" [ textstring ] CRLF ) Reply-code [ SP textstring ] CRLF
+/// ```
+///
+/// [RFC 5321 section 4.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.2). Its lines are [`Text`]: nothing a program puts in can make two replies of it.
+///
+/// ```
+/// use postrider_smtp_proto::{Code, EnhancedCode, Reply};
+///
+/// let reply = Reply::new(Code::MAILBOX_UNAVAILABLE, "no such user\r\n250 fooled").with(5, 1, 1);
+/// let mut out = Vec::new();
+/// reply.encode(&mut out);
+/// assert_eq!(out, b"550 5.1.1 no such user  250 fooled\r\n");
+/// assert_eq!(Reply::parse(&out)?.enhanced(), EnhancedCode::new(5, 1, 1).ok());
+/// # Ok::<(), postrider_smtp_proto::ReplyError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reply<'b> {
+    code: Code,
+    enhanced: Option<EnhancedCode>,
+    text: ReplyText<'b>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum ReplyText<'b> {
+    One(Text<'b>),
+    Many(Cow<'b, [Text<'b>]>),
+    /// As received: whole lines with codes and CRLFs, all checked.
+    Wire(&'b [u8]),
+}
+
+impl<'b> Reply<'b> {
+    /// A reply of one line; octets it must not hold become spaces.
+    pub fn new(code: Code, text: &'b str) -> Self {
+        Self { code, enhanced: None, text: ReplyText::One(Text::lossy(text)) }
+    }
+
+    /// A reply of several lines. None at all is one empty line.
+    pub fn lines_of(code: Code, lines: impl Into<Cow<'b, [Text<'b>]>>) -> Self {
+        Self { code, enhanced: None, text: ReplyText::Many(lines.into()) }
+    }
+
+    /// The same reply with the enhanced code `class.subject.detail`; with none, if that is not one.
+    #[must_use]
+    pub fn with(mut self, class: u8, subject: u16, detail: u16) -> Self {
+        self.enhanced = EnhancedCode::new(class, subject, detail).ok();
+        self
+    }
+
+    pub(crate) fn without_enhanced(mut self) -> Self {
+        self.enhanced = None;
+        self
+    }
+
+    /// The code.
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The enhanced code, where the server gives one of the reply's class.
+    pub const fn enhanced(&self) -> Option<EnhancedCode> {
+        self.enhanced
+    }
+
+    /// The lines, without codes and enhanced code.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let (one, many, wire): (Option<&Text<'_>>, &[Text<'_>], &[u8]) = match &self.text {
+            ReplyText::One(text) => (Some(text), &[], b""),
+            ReplyText::Many(lines) => (None, lines, b""),
+            ReplyText::Wire(octets) => (None, &[], octets),
+        };
+        let received = wire_lines(wire).map(|(_, text)| match self.enhanced {
+            Some(_) => EnhancedCode::split_from(text, self.code).1,
+            None => text,
+        });
+        one.into_iter().chain(many).map(Text::as_bytes).chain(received)
+    }
+
+    /// What the reply to `EHLO` lists: its lines but the first.
+    pub fn capabilities(&self) -> impl Iterator<Item = Capability<'_>> {
+        self.lines().skip(1).map(Capability::parse)
+    }
+
+    /// A challenge within `AUTH`: the text of a 334, decoded.
+    ///
+    /// # Errors
+    ///
+    /// When it is not base64.
+    pub fn challenge(&self) -> Result<Secret<'static>, ReplyError> {
+        decode(self.lines().next().unwrap_or_default()).map_err(|_| ReplyError::Base64)
+    }
+
+    /// Reads a whole reply, its CRLFs included.
+    ///
+    /// # Errors
+    ///
+    /// When a line has no code or another than the first, the last line is missing, or something follows it.
+    pub fn parse(octets: &'b [u8]) -> Result<Self, ReplyError> {
+        let mut first = None;
+        let mut left = octets;
+        loop {
+            let end = memchr::memmem::find(left, b"\r\n").ok_or(ReplyError::Incomplete)?;
+            let (line, rest) = left.split_at_checked(end).ok_or(ReplyError::Incomplete)?;
+            left = rest.get(2..).unwrap_or_default();
+            let (code, more) = Self::status(line)?;
+            let found = *first.get_or_insert(code);
+            if found != code {
+                return Err(ReplyError::Mismatch { first: found, other: code });
+            }
+            if !more {
+                break;
+            }
+        }
+        let code = first.filter(|_| left.is_empty()).ok_or(ReplyError::Incomplete)?;
+        let text = wire_lines(octets).next().map_or(&b""[..], |(_, text)| text);
+        let (enhanced, _) = EnhancedCode::split_from(text, code);
+        Ok(Self { code, enhanced, text: ReplyText::Wire(octets) })
+    }
+
+    /// The code of a line, and whether more lines follow.
+    pub(crate) fn status(line: &[u8]) -> Result<(Code, bool), ReplyError> {
+        let code = line.get(..3).and_then(Code::parse).ok_or(ReplyError::Code)?;
+        match line.get(3) {
+            None | Some(b' ') => Ok((code, false)),
+            Some(b'-') => Ok((code, true)),
+            Some(_) => Err(ReplyError::Code),
+        }
+    }
+
+    /// Appends the reply with its CRLFs to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut lines = self.lines().peekable();
+        if lines.peek().is_none() {
+            self.put_line(b"", true, out);
+        }
+        while let Some(line) = lines.next() {
+            self.put_line(line, lines.peek().is_none(), out);
+        }
+    }
+
+    fn put_line(&self, text: &[u8], last: bool, out: &mut Vec<u8>) {
+        self.code.encode(out);
+        out.push(if last { b' ' } else { b'-' });
+        if let Some(enhanced) = self.enhanced {
+            enhanced.encode(out);
+            out.push(b' ');
+        }
+        out.extend_from_slice(text);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// A 334 with a challenge.
+    pub fn challenge_of(challenge: &[u8]) -> Reply<'static> {
+        let mut text = Vec::new();
+        encode(challenge, &mut text);
+        let text = Text::received(&text).into_owned();
+        Reply { code: Code::CHALLENGE, enhanced: None, text: ReplyText::One(text) }
+    }
+
+    /// A reply of its own.
+    pub fn into_owned(self) -> Reply<'static> {
+        let lines: Vec<_> = self.lines().map(|line| Text::received(line).into_owned()).collect();
+        Reply { code: self.code, enhanced: self.enhanced, text: ReplyText::Many(Cow::Owned(lines)) }
+    }
+}
+
+impl fmt::Display for Reply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.code.fmt(f)?;
+        if let Some(enhanced) = self.enhanced {
+            write!(f, " {enhanced}")?;
+        }
+        self.lines().try_for_each(|line| {
+            f.write_str(" ")?;
+            crate::types::write_escaped(line, f)
+        })
+    }
+}
+
+/// Code and text of each line of a reply that was checked.
+fn wire_lines(octets: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut left = octets;
+    core::iter::from_fn(move || {
+        let end = memchr::memmem::find(left, b"\r\n")?;
+        let line = left.get(..end)?;
+        left = left.get(end + 2..)?;
+        Some((line.get(..3)?, line.get(4..).unwrap_or_default()))
+    })
+}

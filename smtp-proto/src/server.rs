@@ -1,0 +1,561 @@
+//! The server's side of a session.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use postrider_text_proto::{Framed, LineScanner, SaslLine, Step, Stray, StrayScanner, Unstuffed, Unstuffer};
+
+use crate::command::{Command, Verb};
+use crate::error::{BodyFault, CommandError, Error, Misuse};
+use crate::extensions::{Extensions, ehlo};
+use crate::limits::{Limits, LineEndings, Quirks};
+use crate::reply::{Code, Reply};
+use crate::session::{Outcome, Session, State};
+
+/// Octets of a reply line, CRLF included: [RFC 5321 section 4.5.3.1.5](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.5).
+const MAX_REPLY_LINE: usize = 512;
+
+/// How a server's connection begins.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// What is offered at first; [`Connection::offer`] changes it.
+    pub extensions: Extensions,
+    /// What a client may cost.
+    pub limits: Limits,
+    /// What is forgiven.
+    pub quirks: Quirks,
+    /// What becomes of a CR or LF alone in a message.
+    pub line_endings: LineEndings,
+    /// LMTP instead of SMTP: `LHLO`, and a reply for each recipient after the message. [RFC 2033](https://www.rfc-editor.org/rfc/rfc2033).
+    pub lmtp: bool,
+    /// Whether `MAIL` needs a login, as on a submission port. [RFC 6409 section 4.3](https://www.rfc-editor.org/rfc/rfc6409#section-4.3).
+    pub require_auth: bool,
+    /// Whether `MAIL` and `AUTH` need TLS.
+    pub require_tls: bool,
+    /// Whether the connection began with TLS ([RFC 8314 section 3.3](https://www.rfc-editor.org/rfc/rfc8314#section-3.3)), so that there is no `STARTTLS`.
+    pub tls: bool,
+}
+
+/// What a client did.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event<'b> {
+    /// A piece of the message, without dot-stuffing. It needs no answer. No CRLF is parted between two pieces.
+    Body(&'b [u8]),
+    /// The end of the message. Answer it; in LMTP, once for each recipient that was accepted, in order.
+    BodyEnd(BodyEnd),
+    /// A command that belongs here and is offered. Answer it.
+    Command(Command<'b>),
+    /// A line that was refused. [`CommandError::reply`] says so to the client.
+    Rejected(CommandError),
+    /// The next line of an `AUTH`. Answer with another 334 or end the `AUTH`; [`SaslLine::Cancel`] wants a 501.
+    Sasl(SaslLine),
+}
+
+/// What is known of a message at its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BodyEnd {
+    /// Octets of the message. When there is a fault, some of them were not shown.
+    pub size: u64,
+    /// Why it cannot be accepted. [`BodyFault::reply`] says so to the client.
+    pub fault: Option<BodyFault>,
+    /// The first CR or LF that was not part of a CRLF, and how many octets were before it, with [`LineEndings::Note`].
+    pub noted: Option<(u64, Stray)>,
+}
+
+/// A server's connection: decodes commands and messages, encodes replies, knows what belongs where.
+///
+/// It is [`Paused`](Step::Paused) until the greeting is sent, and after each event but [`Event::Body`] until it is answered.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    session: Session,
+    turn: Turn,
+    scanner: LineScanner,
+    body: Body,
+    extensions: Extensions,
+    limits: Limits,
+    quirks: Quirks,
+    line_endings: LineEndings,
+    require_auth: bool,
+    require_tls: bool,
+    smtputf8: bool,
+    recipients: usize,
+    errors: u32,
+    failed_logins: u32,
+    /// No command has come yet: the peer may turn out to speak something else.
+    fresh: bool,
+}
+
+/// The message that is coming in.
+#[derive(Clone, Debug, Default)]
+struct Body {
+    unstuffer: Unstuffer,
+    strays: StrayScanner,
+    /// Octets at the front of the buffer that the unstuffer has passed and [`LineEndings::Normalise`] has not.
+    piece: usize,
+    size: u64,
+    fault: Option<BodyFault>,
+    noted: Option<(u64, Stray)>,
+}
+
+/// Who is to say what next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Turn {
+    /// The client, a command.
+    Command,
+    /// The client, a line within `AUTH`.
+    Sasl,
+    /// The client, the message.
+    Body,
+    /// We, the greeting.
+    Greeting,
+    /// We, the answer to a command.
+    Reply(Verb),
+    /// We, what was wrong with a line.
+    Refusal,
+    /// We, what became of the message: so many replies.
+    BodyReply(usize),
+    /// Nobody in this protocol: TLS is next, or the end.
+    Over,
+}
+
+impl Connection {
+    /// A connection before its greeting.
+    pub fn new(config: Config) -> Self {
+        Self {
+            session: Session::new(config.lmtp, config.tls),
+            turn: Turn::Greeting,
+            scanner: LineScanner::new(),
+            body: Body::default(),
+            extensions: config.extensions,
+            limits: config.limits,
+            quirks: config.quirks,
+            line_endings: config.line_endings,
+            require_auth: config.require_auth,
+            require_tls: config.require_tls,
+            smtputf8: false,
+            recipients: 0,
+            errors: 0,
+            failed_logins: 0,
+            fresh: true,
+        }
+    }
+
+    /// Changes what is offered from now on, as after TLS or a login.
+    pub fn offer(&mut self, extensions: Extensions) {
+        self.extensions = extensions;
+    }
+
+    /// Decodes what stands at the front of `input`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignProtocol`] when the client's first words are TLS or HTTP.
+    #[inline]
+    pub fn receive<'b>(&mut self, input: &'b [u8]) -> Result<Step<Event<'b>>, Error> {
+        let limit = match self.turn {
+            Turn::Body => return Ok(self.message(input)),
+            Turn::Command if Verb::begins(input, Verb::Auth) => self.limits.sasl_line,
+            Turn::Command => self.limits.command,
+            Turn::Sasl => self.limits.sasl_line,
+            _ => return Ok(Step::Paused),
+        };
+        if self.fresh && input.first() == Some(&TLS_HANDSHAKE) {
+            return Err(Error::ForeignProtocol { protocol: "TLS" });
+        }
+        let (consumed, line) = match self.scanner.next(input, limit) {
+            Framed::Line { consumed, line } => (consumed, Ok(line)),
+            Framed::Malformed { consumed, error } => (consumed, Err(CommandError::Line(error))),
+            Framed::Skip { consumed } => return Ok(Step::Skip { consumed }),
+            Framed::Incomplete => return Ok(Step::NeedInput),
+        };
+        if self.fresh {
+            self.fresh = false;
+            refuse_http(line.as_ref().map_or(b"", |line| line))?;
+        }
+        let event = if self.turn == Turn::Sasl { self.sasl(line) } else { self.command(line) };
+        Ok(Step::Event { consumed, event })
+    }
+
+    #[inline]
+    fn command<'b>(&mut self, line: Result<&'b [u8], CommandError>) -> Event<'b> {
+        match line.and_then(|line| self.admit(line)) {
+            Ok(command) => {
+                self.errors = 0;
+                self.turn = Turn::Reply(command.verb());
+                Event::Command(command)
+            }
+            Err(error) => {
+                // A client that offers one recipient too many is told so each time, and is no worse for it.
+                self.errors += u32::from(!matches!(error, CommandError::TooManyRecipients { .. }));
+                self.turn = Turn::Refusal;
+                Event::Rejected(error)
+            }
+        }
+    }
+
+    /// A command that belongs here and is offered.
+    #[inline]
+    fn admit<'b>(&mut self, line: &'b [u8]) -> Result<Command<'b>, CommandError> {
+        let command = Command::parse_with(line, self.quirks)?;
+        let verb = command.verb();
+        let extension = matches!(verb, Verb::Auth | Verb::StartTls);
+        if !self.extensions.offers(verb) || extension && !self.session.is_extended() {
+            self.session.permits(Verb::Noop).map_err(|place| CommandError::OutOfPlace { verb, place })?;
+            return Err(CommandError::NotOffered { verb });
+        }
+        self.session.permits(verb).map_err(|place| CommandError::OutOfPlace { verb, place })?;
+        match &command {
+            Command::Mail { .. } | Command::Auth { .. } if self.require_tls && !self.session.is_secured() => {
+                return Err(CommandError::TlsRequired { verb });
+            }
+            Command::Auth { mechanism, .. } if !self.extensions.auth.contains(mechanism) => {
+                return Err(CommandError::UnknownMechanism);
+            }
+            Command::Mail { .. } | Command::Rcpt { .. } => self.admit_path(&command)?,
+            _ => {}
+        }
+        Ok(command)
+    }
+
+    /// What only MAIL and RCPT have: parameters, a path that may be UTF-8, limits.
+    fn admit_path(&mut self, command: &Command<'_>) -> Result<(), CommandError> {
+        let verb = command.verb();
+        let (ascii, parameters) = match command {
+            Command::Mail { from, parameters } => (from.is_ascii(), parameters),
+            Command::Rcpt { to, parameters } => (to.is_ascii(), parameters),
+            _ => return Ok(()),
+        };
+        if self.require_auth && !self.session.is_authenticated() {
+            return Err(CommandError::AuthenticationRequired { verb });
+        }
+        self.extensions.check(parameters, verb, self.session.is_extended())?;
+        if verb == Verb::Mail {
+            let (size, limit) = (parameters.size()?.unwrap_or(0), self.limits.message);
+            if size > limit {
+                return Err(CommandError::TooLarge { size, limit });
+            }
+            self.smtputf8 = parameters.smtputf8()?;
+        } else if self.recipients >= self.limits.recipients {
+            return Err(CommandError::TooManyRecipients { limit: self.limits.recipients });
+        }
+        if !ascii && !self.smtputf8 {
+            return Err(CommandError::Utf8NotAnnounced { verb });
+        }
+        Ok(())
+    }
+
+    /// A line within `AUTH`. What cannot be read ends it: [RFC 4954 section 4](https://www.rfc-editor.org/rfc/rfc4954#section-4).
+    fn sasl<'b>(&mut self, line: Result<&'b [u8], CommandError>) -> Event<'b> {
+        match line.and_then(|line| SaslLine::parse(line).map_err(|_| CommandError::Base64)) {
+            Ok(line) => {
+                self.turn = Turn::Reply(Verb::Auth);
+                Event::Sasl(line)
+            }
+            Err(error) => {
+                self.errors += 1;
+                self.turn = Turn::Refusal;
+                Event::Rejected(error)
+            }
+        }
+    }
+
+    #[inline]
+    fn message<'b>(&mut self, input: &'b [u8]) -> Step<Event<'b>> {
+        if self.body.piece > 0 {
+            return self.normalised(input, 0, self.body.piece);
+        }
+        match self.body.unstuffer.next(input) {
+            Unstuffed::Content { consumed, content } => self.content(input, consumed, content),
+            Unstuffed::End { consumed } => Step::Event { consumed, event: self.body_end() },
+            Unstuffed::Incomplete => Step::NeedInput,
+        }
+    }
+
+    /// A piece of the message as it left the unstuffer.
+    #[inline]
+    fn content<'b>(&mut self, input: &'b [u8], consumed: usize, content: &'b [u8]) -> Step<Event<'b>> {
+        self.body.size = self.body.size.saturating_add(content.len() as u64);
+        if self.body.size > self.limits.message {
+            self.body.fault = self.body.fault.or(Some(BodyFault::TooLarge { limit: self.limits.message }));
+        }
+        match self.line_endings {
+            LineEndings::Normalise if self.body.fault.is_none() => {
+                return self.normalised(input, consumed - content.len(), content.len());
+            }
+            LineEndings::Reject if self.body.fault.is_none() => {
+                let stray = self.body.strays.scan(content);
+                self.body.fault = stray.map(|(at, stray)| BodyFault::LineEnding { stray, at });
+            }
+            LineEndings::Note => self.body.noted = self.body.noted.or(self.body.strays.scan(content)),
+            _ => {}
+        }
+        if self.body.fault.is_some() || content.is_empty() {
+            return Step::Skip { consumed };
+        }
+        Step::Event { consumed, event: Event::Body(content) }
+    }
+
+    /// The next part of a piece whose stray line ends become CRLF. A piece ends neither in a CR whose LF is to come nor begins with an LF whose CR
+    /// is gone, so that it can be judged by itself.
+    fn normalised<'b>(&mut self, input: &'b [u8], skipped: usize, len: usize) -> Step<Event<'b>> {
+        let piece = input.get(skipped..skipped + len).unwrap_or_default();
+        let mut strays = StrayScanner::new();
+        let stray = strays.scan(piece).or_else(|| strays.finish());
+        let at = stray.map_or(len, |(at, _)| usize::try_from(at).unwrap_or(len));
+        let (taken, content) = match (at, stray) {
+            (0, Some(_)) => (1, &b"\r\n"[..]),
+            (at, _) => (at, piece.get(..at).unwrap_or_default()),
+        };
+        self.body.size += (content.len() - taken) as u64;
+        self.body.piece = len - taken;
+        let consumed = skipped + taken;
+        if content.is_empty() {
+            return Step::Skip { consumed };
+        }
+        Step::Event { consumed, event: Event::Body(content) }
+    }
+
+    fn body_end<'b>(&mut self) -> Event<'b> {
+        let Body { mut strays, size, mut fault, mut noted, .. } = core::mem::take(&mut self.body);
+        let last = strays.finish();
+        match self.line_endings {
+            LineEndings::Reject => fault = fault.or(last.map(|(at, stray)| BodyFault::LineEnding { stray, at })),
+            LineEndings::Note => noted = noted.or(last),
+            LineEndings::Normalise => {}
+        }
+        self.body.fault = fault;
+        self.turn = Turn::BodyReply(if self.session.is_lmtp() { self.recipients } else { 1 });
+        Event::BodyEnd(BodyEnd { size, fault, noted })
+    }
+
+    /// Answers the last event, or greets. The state follows the reply's code.
+    ///
+    /// An enhanced code is left out where it is not [offered](Extensions). 421 may answer anything, and closes.
+    ///
+    /// # Errors
+    ///
+    /// When the reply cannot answer what was asked, would accept a faulty message, or has a line of more than 512 octets.
+    #[inline]
+    pub fn send(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
+        let code = reply.code();
+        match self.turn {
+            Turn::Command | Turn::Sasl | Turn::Body => return Err(Misuse::NothingToAnswer),
+            Turn::Over => return Err(Misuse::Closed),
+            Turn::BodyReply(_) if code.is_success() => {
+                if let Some(fault) = self.body.fault {
+                    return Err(Misuse::FaultyBody { code, fault });
+                }
+            }
+            _ => {}
+        }
+        if !self.turn.takes(code) {
+            return Err(Misuse::DoesNotAnswer { code });
+        }
+        self.write(reply, out)?;
+        self.sent(code);
+        Ok(())
+    }
+
+    /// Greetings, replies to `EHLO` and challenges have no enhanced code: [RFC 2034 section 4](https://www.rfc-editor.org/rfc/rfc2034#section-4).
+    fn write(&self, reply: &Reply<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
+        let offered = self.extensions.enhanced_status_codes && self.session.is_extended();
+        let hello = matches!(self.turn, Turn::Greeting | Turn::Reply(Verb::Ehlo | Verb::Helo | Verb::Lhlo));
+        let start = out.len();
+        if reply.enhanced().is_some() && (hello || !offered || reply.code().is_intermediate()) {
+            reply.clone().without_enhanced().encode(out);
+        } else {
+            reply.encode(out);
+        }
+        let written = out.get(start..).unwrap_or_default();
+        let longest = written.split_inclusive(|octet| *octet == b'\n').map(<[u8]>::len).max().unwrap_or(0);
+        if longest > MAX_REPLY_LINE && reply.code() != Code::CHALLENGE {
+            out.truncate(start);
+            return Err(Misuse::LineTooLong { len: longest, limit: MAX_REPLY_LINE });
+        }
+        Ok(())
+    }
+
+    /// The one place where what we say changes where we are.
+    #[inline]
+    fn sent(&mut self, code: Code) {
+        let outcome = if code.is_success() || code.is_intermediate() { Outcome::Done } else { Outcome::Refused };
+        let turn = core::mem::replace(&mut self.turn, Turn::Command);
+        match turn {
+            Turn::Greeting => self.session.greeted(outcome),
+            Turn::Reply(Verb::Auth) if code == Code::CHALLENGE => self.turn = Turn::Sasl,
+            Turn::Reply(verb) => {
+                self.session.answered(verb, outcome);
+                self.counted(verb, outcome);
+            }
+            Turn::BodyReply(left) if left > 1 => self.turn = Turn::BodyReply(left - 1),
+            Turn::BodyReply(_) => {
+                self.session.body_answered();
+                (self.body, self.recipients, self.smtputf8) = (Body::default(), 0, false);
+            }
+            _ => {}
+        }
+        let spent = self.errors >= self.limits.errors || self.failed_logins >= self.limits.failed_logins;
+        if code == Code::NOT_AVAILABLE || spent {
+            self.session.close();
+        }
+        match self.session.state() {
+            State::Tls | State::Closed => self.turn = Turn::Over,
+            State::Body if self.turn == Turn::Command => self.turn = Turn::Body,
+            _ => {}
+        }
+    }
+
+    fn counted(&mut self, verb: Verb, outcome: Outcome) {
+        match (verb, outcome) {
+            (Verb::Auth, Outcome::Refused) => self.failed_logins += 1,
+            (Verb::Rcpt, Outcome::Done) => self.recipients += 1,
+            (Verb::Mail, Outcome::Refused) => self.smtputf8 = false,
+            (Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Rset, Outcome::Done) => {
+                (self.recipients, self.smtputf8) = (0, false);
+            }
+            _ => {}
+        }
+    }
+
+    /// Answers `EHLO` or `LHLO` with what is [offered](Self::offer), and `HELO` with the name alone.
+    ///
+    /// # Errors
+    ///
+    /// When the last event is none of them.
+    pub fn send_hello(&mut self, name: &str, out: &mut Vec<u8>) -> Result<(), Misuse> {
+        let Turn::Reply(verb @ (Verb::Ehlo | Verb::Helo | Verb::Lhlo)) = self.turn else {
+            return Err(Misuse::NothingToAnswer);
+        };
+        let capabilities = if verb == Verb::Helo { Vec::new() } else { self.capabilities() };
+        let lines = core::iter::once(crate::types::Text::lossy(name))
+            .chain(capabilities.iter().map(|line| crate::types::Text::received(line)));
+        let lines: Vec<_> = lines.collect();
+        self.send(&Reply::lines_of(Code::OK, lines), out)
+    }
+
+    /// What `EHLO` lists at this point, a line each.
+    fn capabilities(&self) -> Vec<Vec<u8>> {
+        let offered = &self.extensions;
+        let plain = [
+            (offered.pipelining, "PIPELINING"),
+            (offered.eight_bit_mime, "8BITMIME"),
+            (offered.smtputf8, "SMTPUTF8"),
+            (offered.enhanced_status_codes, "ENHANCEDSTATUSCODES"),
+            (offered.starttls && !self.session.is_secured(), "STARTTLS"),
+            (offered.help, "HELP"),
+            (offered.expn, "EXPN"),
+        ];
+        let plain = plain.into_iter().filter(|(offered, _)| *offered).map(|(_, line)| line.as_bytes().to_vec());
+        let size = offered.size.then(|| alloc::format!("SIZE {}", self.limits.message).into_bytes());
+        let auth = (!offered.auth.is_empty()).then(|| {
+            let mut line = Vec::new();
+            ehlo::put_auth(&offered.auth, &mut line);
+            line
+        });
+        let other = offered.other.iter().map(|other| other.line.as_bytes().to_vec());
+        plain.chain(size).chain(auth).chain(other).collect()
+    }
+
+    /// Says 421 between two commands, because the server stops or the client was silent for too long, and closes.
+    ///
+    /// # Errors
+    ///
+    /// When an event waits for its answer (answer it with 421), the message is under way, or the connection is closed.
+    pub fn close(&mut self, text: &str, out: &mut Vec<u8>) -> Result<(), Misuse> {
+        if !matches!(self.turn, Turn::Command | Turn::Sasl) {
+            return Err(if self.turn == Turn::Over {
+                Misuse::Closed
+            } else {
+                Misuse::DoesNotAnswer { code: Code::NOT_AVAILABLE }
+            });
+        }
+        self.write(&Reply::new(Code::NOT_AVAILABLE, text).with(4, 3, 2), out)?;
+        self.session.close();
+        self.turn = Turn::Over;
+        Ok(())
+    }
+
+    /// TLS is up: everything known before is forgotten.
+    ///
+    /// `unread` is what your receive buffer holds that came before TLS. It must be empty: those octets were not
+    /// protected, and somebody in the middle may have put them there.
+    ///
+    /// # Errors
+    ///
+    /// When `unread` is not empty, or no `STARTTLS` was accepted.
+    pub fn secured(&mut self, unread: &[u8]) -> Result<(), Error> {
+        if !self.wants_tls() {
+            return Err(Error::Misuse(Misuse::NotHandedOver));
+        }
+        if !unread.is_empty() {
+            self.session.close();
+            return Err(Error::PlaintextAfterStartTls { len: unread.len() });
+        }
+        self.session.secured();
+        self.scanner = LineScanner::new();
+        self.turn = Turn::Command;
+        Ok(())
+    }
+
+    /// Whether TLS is to be set up now, once `out` is written.
+    pub fn wants_tls(&self) -> bool {
+        self.session.state() == State::Tls
+    }
+
+    /// Whether the session is over: write out what is owed and close.
+    pub fn is_closed(&self) -> bool {
+        self.session.state() == State::Closed
+    }
+
+    /// Where the session is.
+    pub fn state(&self) -> State {
+        self.session.state()
+    }
+
+    /// Whether TLS is up.
+    pub fn is_secured(&self) -> bool {
+        self.session.is_secured()
+    }
+
+    /// Whether a client has logged in.
+    pub fn is_authenticated(&self) -> bool {
+        self.session.is_authenticated()
+    }
+
+    /// Whether the client said `EHLO` or `LHLO`, so that the transfer is ESMTP or LMTP and not SMTP.
+    pub fn is_extended(&self) -> bool {
+        self.session.is_extended()
+    }
+
+    /// How long the client may take for what comes next: its next command whole, or the next octets of a message.
+    ///
+    /// 5 minutes, [RFC 5321 section 4.5.3.2.7](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2.7).
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+}
+
+impl Turn {
+    /// Whether a reply with this code can answer here.
+    fn takes(self, code: Code) -> bool {
+        match self {
+            Self::Reply(Verb::Auth) => code == Code::CHALLENGE || !code.is_intermediate(),
+            Self::Reply(Verb::Data) => code == Code::START_MAIL_INPUT || code.is_transient() || code.is_permanent(),
+            Self::Refusal => code.is_transient() || code.is_permanent(),
+            Self::Greeting | Self::Reply(_) | Self::BodyReply(_) => !code.is_intermediate(),
+            Self::Command | Self::Sasl | Self::Body | Self::Over => false,
+        }
+    }
+}
+
+/// The first octet of a ClientHello's record: [RFC 8446 section 5.1](https://www.rfc-editor.org/rfc/rfc8446#section-5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A browser can be made to send a request to this port, with commands in its body: it must not come to them.
+fn refuse_http(line: &[u8]) -> Result<(), Error> {
+    let version = line.rsplit(|octet| *octet == b' ').next().unwrap_or_default();
+    if version.starts_with(b"HTTP/") {
+        return Err(Error::ForeignProtocol { protocol: "HTTP" });
+    }
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! The states of a session and the one table that says which command belongs where and what its reply changes.
+//!
+//! Both roles use it: the server to refuse, the client to know what it may say.
+
+use core::fmt;
+
+use crate::command::Verb;
+
+/// Where a session is, by [RFC 5321 section 4.1.4](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.4).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum State {
+    /// The server has not greeted yet.
+    Greeting,
+    /// The client has not said its name.
+    Nameless,
+    /// Between transactions.
+    Ready,
+    /// In a transaction without a recipient.
+    Mail,
+    /// In a transaction with a recipient.
+    Rcpt,
+    /// The message is being sent.
+    Body,
+    /// `STARTTLS` was accepted: the next octets are those of TLS.
+    Tls,
+    /// `QUIT` was answered, or the server gave up.
+    Closed,
+}
+
+/// Where a command must not stand.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Place {
+    /// The client has not said its name.
+    BeforeHello,
+    /// There is no transaction.
+    BeforeMail,
+    /// The transaction has no recipient.
+    BeforeRcpt,
+    /// A transaction is under way.
+    WithinTransaction,
+    /// The client has logged in.
+    AfterAuth,
+    /// TLS is up already.
+    WithinTls,
+    /// The other of SMTP and LMTP is spoken.
+    OtherProtocol,
+    /// The greeting has not come, a message or TLS is under way, or the session is over.
+    OutsideSession,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BeforeHello => "before EHLO (RFC 5321 section 4.1.4)",
+            Self::BeforeMail => "before MAIL (RFC 5321 section 4.1.4)",
+            Self::BeforeRcpt => "without a valid recipient (RFC 5321 section 3.3)",
+            Self::WithinTransaction => "within a transaction (RFC 5321 section 4.1.4)",
+            Self::AfterAuth => "after AUTH (RFC 4954 section 4)",
+            Self::WithinTls => "within TLS (RFC 3207 section 4.2)",
+            Self::OtherProtocol => "in the other of SMTP and LMTP (RFC 2033 section 4.1)",
+            Self::OutsideSession => "outside a session",
+        })
+    }
+}
+
+/// What a final reply says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Outcome {
+    Done,
+    Refused,
+}
+
+/// A row of the table: where a command is allowed, and the state after it succeeded; `None` where it leaves it. A refusal never changes
+/// the state, but for `QUIT`, after which there is none.
+struct Row {
+    verb: Verb,
+    allowed: &'static [State],
+    done: Option<State>,
+}
+
+const ALWAYS: &[State] = &[State::Nameless, State::Ready, State::Mail, State::Rcpt];
+const READY: &[State] = &[State::Ready];
+const TRANSACTION: &[State] = &[State::Mail, State::Rcpt];
+
+/// In the order of [`Verb`].
+static TABLE: [Row; Verb::ALL.len()] = [
+    Row { verb: Verb::Auth, allowed: READY, done: None },
+    Row { verb: Verb::Data, allowed: &[State::Rcpt], done: Some(State::Body) },
+    Row { verb: Verb::Ehlo, allowed: ALWAYS, done: Some(State::Ready) },
+    Row { verb: Verb::Expn, allowed: ALWAYS, done: None },
+    Row { verb: Verb::Helo, allowed: ALWAYS, done: Some(State::Ready) },
+    Row { verb: Verb::Help, allowed: ALWAYS, done: None },
+    Row { verb: Verb::Lhlo, allowed: ALWAYS, done: Some(State::Ready) },
+    Row { verb: Verb::Mail, allowed: READY, done: Some(State::Mail) },
+    Row { verb: Verb::Noop, allowed: ALWAYS, done: None },
+    Row { verb: Verb::Quit, allowed: ALWAYS, done: Some(State::Closed) },
+    Row { verb: Verb::Rcpt, allowed: TRANSACTION, done: Some(State::Rcpt) },
+    Row { verb: Verb::Rset, allowed: ALWAYS, done: None },
+    Row { verb: Verb::StartTls, allowed: READY, done: Some(State::Tls) },
+    Row { verb: Verb::Vrfy, allowed: ALWAYS, done: None },
+];
+
+fn row(verb: Verb) -> &'static Row {
+    #[expect(clippy::indexing_slicing, reason = "the table has a row for every verb, at its place: see the test")]
+    let row = &TABLE[verb as usize];
+    debug_assert_eq!(row.verb, verb);
+    row
+}
+
+/// Where a session is.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    state: State,
+    lmtp: bool,
+    secured: bool,
+    /// The client has said `EHLO` or `LHLO`, so that there are extensions.
+    extended: bool,
+    authenticated: bool,
+}
+
+impl Session {
+    pub(crate) const fn new(lmtp: bool, secured: bool) -> Self {
+        Self { state: State::Greeting, lmtp, secured, extended: false, authenticated: false }
+    }
+
+    pub(crate) const fn state(&self) -> State {
+        self.state
+    }
+
+    pub(crate) const fn is_secured(&self) -> bool {
+        self.secured
+    }
+
+    pub(crate) const fn is_extended(&self) -> bool {
+        self.extended
+    }
+
+    pub(crate) const fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    pub(crate) const fn is_lmtp(&self) -> bool {
+        self.lmtp
+    }
+
+    /// Whether `verb` belongs here.
+    #[inline]
+    pub(crate) fn permits(&self, verb: Verb) -> Result<(), Place> {
+        if !row(verb).allowed.contains(&self.state) {
+            return Err(self.place(verb));
+        }
+        match verb {
+            Verb::Lhlo if !self.lmtp => Err(Place::OtherProtocol),
+            Verb::Ehlo | Verb::Helo if self.lmtp => Err(Place::OtherProtocol),
+            Verb::StartTls if self.secured => Err(Place::WithinTls),
+            Verb::Auth if self.authenticated => Err(Place::AfterAuth),
+            _ => Ok(()),
+        }
+    }
+
+    fn place(&self, verb: Verb) -> Place {
+        match (self.state, verb) {
+            (State::Nameless, _) => Place::BeforeHello,
+            (State::Ready, Verb::Rcpt | Verb::Data) => Place::BeforeMail,
+            (State::Mail, Verb::Data) => Place::BeforeRcpt,
+            (State::Mail | State::Rcpt, _) => Place::WithinTransaction,
+            _ => Place::OutsideSession,
+        }
+    }
+
+    /// The server has greeted.
+    pub(crate) fn greeted(&mut self, outcome: Outcome) {
+        // After 554 a client may still say QUIT: RFC 5321 section 3.1.
+        self.state = if outcome == Outcome::Done { State::Nameless } else { State::Closed };
+    }
+
+    /// `verb` got its final reply; for `DATA` that is 354 or a refusal.
+    #[inline]
+    pub(crate) fn answered(&mut self, verb: Verb, outcome: Outcome) {
+        if verb == Verb::Quit {
+            self.state = State::Closed;
+        }
+        if outcome == Outcome::Refused {
+            return;
+        }
+        self.state = row(verb).done.unwrap_or(self.state);
+        match verb {
+            Verb::Ehlo | Verb::Lhlo => self.extended = true,
+            Verb::Helo => self.extended = false,
+            Verb::Auth => self.authenticated = true,
+            Verb::Rset if self.state != State::Nameless => self.state = State::Ready,
+            _ => {}
+        }
+    }
+
+    /// The message got its last reply: whatever it says, the transaction is over.
+    pub(crate) fn body_answered(&mut self) {
+        self.state = State::Ready;
+    }
+
+    /// TLS is up: nothing learnt before it counts.
+    pub(crate) fn secured(&mut self) {
+        *self = Self { state: State::Nameless, secured: true, ..Self::new(self.lmtp, true) };
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.state = State::Closed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use State::*;
+
+    const STATES: [State; 8] = [Greeting, Nameless, Ready, Mail, Rcpt, Body, Tls, Closed];
+
+    fn session(state: State) -> Session {
+        Session { state, ..Session::new(false, false) }
+    }
+
+    #[test]
+    fn the_table_has_each_verb_at_its_place() {
+        for (index, verb) in Verb::ALL.into_iter().enumerate() {
+            assert_eq!((verb as usize, row(verb).verb), (index, verb));
+        }
+    }
+
+    /// RFC 5321 section 4.1.4, RFC 3207, RFC 4954, read once more.
+    fn belongs(verb: Verb, state: State) -> bool {
+        let talking = matches!(state, Nameless | Ready | Mail | Rcpt);
+        match verb {
+            Verb::Lhlo => false,
+            Verb::Mail | Verb::Auth | Verb::StartTls => state == Ready,
+            Verb::Rcpt => state == Mail || state == Rcpt,
+            Verb::Data => state == Rcpt,
+            _ => talking,
+        }
+    }
+
+    #[test]
+    fn every_command_is_refused_in_every_state_where_it_does_not_belong() {
+        for state in STATES {
+            for verb in Verb::ALL {
+                assert_eq!(session(state).permits(verb).is_ok(), belongs(verb, state), "{verb} in {state:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_changes_nothing_but_after_quit() {
+        for state in STATES {
+            for verb in Verb::ALL.into_iter().filter(|verb| *verb != Verb::Quit) {
+                let mut session = session(state);
+                session.answered(verb, Outcome::Refused);
+                assert_eq!(session.state(), state, "{verb} in {state:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn ehlo_and_rset_end_a_transaction() {
+        for verb in [Verb::Ehlo, Verb::Helo, Verb::Rset] {
+            let mut session = session(Rcpt);
+            session.answered(verb, Outcome::Done);
+            assert_eq!(session.state(), Ready);
+        }
+        let mut session = session(Nameless);
+        session.answered(Verb::Rset, Outcome::Done);
+        assert_eq!(session.state(), Nameless);
+    }
+
+    #[test]
+    fn tls_forgets_name_and_login() {
+        let mut session = session(Ready);
+        session.answered(Verb::Ehlo, Outcome::Done);
+        session.answered(Verb::Auth, Outcome::Done);
+        session.answered(Verb::StartTls, Outcome::Done);
+        session.secured();
+        assert!(!session.is_authenticated() && !session.is_extended());
+        assert_eq!(session.permits(Verb::Mail), Err(Place::BeforeHello));
+        session.answered(Verb::Ehlo, Outcome::Done);
+        assert_eq!(session.permits(Verb::StartTls), Err(Place::WithinTls));
+        assert_eq!(session.permits(Verb::Auth), Ok(()));
+    }
+}

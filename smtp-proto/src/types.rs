@@ -1,0 +1,510 @@
+//! Values that commands and replies carry. None can hold what would break a line.
+
+use alloc::borrow::{Cow, ToOwned};
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use thiserror::Error;
+
+use crate::grammar;
+use crate::limits::Quirks;
+
+/// A value that does not follow its grammar.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("expected {expected}")]
+pub struct ValueError {
+    /// What is allowed.
+    pub expected: &'static str,
+}
+
+/// Gives a borrowed octet string its accessor, its escaping `Display` and a `Debug` alike.
+macro_rules! octet_string {
+    ($name:ident) => {
+        impl<'b> $name<'b> {
+            /// The octets as they stand on the wire.
+            pub const fn as_bytes(&self) -> &'b [u8] {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                crate::types::write_escaped(self.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}(\"{self}\")", stringify!($name))
+            }
+        }
+    };
+}
+
+/// UTF-8 as it is, anything else and control characters escaped.
+pub(crate) fn write_escaped(octets: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for chunk in octets.utf8_chunks() {
+        for part in chunk.valid().split_inclusive(char::is_control) {
+            let text = part.trim_end_matches(char::is_control);
+            f.write_str(text)?;
+            write!(f, "{}", part.get(text.len()..).unwrap_or_default().escape_default())?;
+        }
+        write!(f, "{}", chunk.invalid().escape_ascii())?;
+    }
+    Ok(())
+}
+
+/// The name of a host: labels of letters, digits and hyphens, or of UTF-8, at most 255 octets.
+///
+/// [RFC 5321 section 4.1.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.2), [RFC 6531 section 3.3](https://www.rfc-editor.org/rfc/rfc6531#section-3.3).
+/// Two are equal when they differ in the case of ASCII letters alone.
+#[derive(Clone, Copy, Eq)]
+pub struct Domain<'b>(&'b [u8]);
+octet_string!(Domain);
+
+impl<'b> Domain<'b> {
+    /// The most octets a domain may have: [RFC 5321 section 4.5.3.1.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.2).
+    pub const MAX_LEN: usize = 255;
+
+    /// Takes `domain` as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it does not follow the grammar or is too long.
+    pub fn new(domain: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
+        let octets = domain.as_ref();
+        match grammar::domain(octets, Quirks::default()) {
+            Some((domain, b"")) if domain.len() <= Self::MAX_LEN => Ok(Self(domain)),
+            _ => Err(ValueError { expected: "a domain of at most 255 octets (RFC 5321 section 4.1.2)" }),
+        }
+    }
+}
+
+impl PartialEq for Domain<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(other.0)
+    }
+}
+
+/// An address in place of a domain, its brackets included: `[192.0.2.1]`, `[IPv6:2001:db8::1]`, `[tag:content]`.
+///
+/// [RFC 5321 section 4.1.3](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.3).
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct AddressLiteral<'b>(&'b [u8]);
+octet_string!(AddressLiteral);
+
+/// What an [`AddressLiteral`] holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Address<'b> {
+    /// IPv4.
+    V4(Ipv4Addr),
+    /// IPv6.
+    V6(Ipv6Addr),
+    /// A tag, and what follows its colon.
+    General(&'b [u8], &'b [u8]),
+}
+
+impl<'b> AddressLiteral<'b> {
+    /// Takes `literal`, brackets included, as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it does not follow the grammar.
+    pub fn new(literal: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
+        match grammar::address_literal(literal.as_ref()) {
+            Some((literal, b"")) => Ok(Self(literal)),
+            _ => Err(ValueError { expected: "an address literal (RFC 5321 section 4.1.3)" }),
+        }
+    }
+
+    /// The address.
+    pub fn address(&self) -> Address<'b> {
+        let inner = self.0.get(1..self.0.len().saturating_sub(1)).unwrap_or_default();
+        if let Some(octets) = grammar::ipv4(inner) {
+            return Address::V4(Ipv4Addr::from(octets));
+        }
+        if let Some(address) = grammar::ipv6(inner) {
+            return Address::V6(address);
+        }
+        let at = memchr::memchr(b':', inner).unwrap_or(inner.len());
+        Address::General(inner.get(..at).unwrap_or_default(), inner.get(at + 1..).unwrap_or_default())
+    }
+}
+
+/// Where a mailbox is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Host<'b> {
+    /// At a domain.
+    Domain(Domain<'b>),
+    /// At an address.
+    Literal(AddressLiteral<'b>),
+}
+
+impl<'b> Host<'b> {
+    /// The octets as they stand on the wire.
+    pub const fn as_bytes(&self) -> &'b [u8] {
+        match self {
+            Self::Domain(domain) => domain.0,
+            Self::Literal(literal) => literal.0,
+        }
+    }
+}
+
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_escaped(self.as_bytes(), f)
+    }
+}
+
+/// What stands left of the `@`, quotes included.
+///
+/// [RFC 5321 section 4.1.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.2). Two are equal when they mean the same: quotes and backslashes
+/// are not part of the name, case is.
+#[derive(Clone, Copy, Eq)]
+pub struct LocalPart<'b>(&'b [u8]);
+octet_string!(LocalPart);
+
+impl<'b> LocalPart<'b> {
+    /// The most octets a local part may have: [RFC 5321 section 4.5.3.1.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.1).
+    pub const MAX_LEN: usize = 64;
+
+    /// The name itself, without quotes and backslashes.
+    pub fn unquoted(&self) -> Cow<'b, [u8]> {
+        let [b'"', inner @ .., b'"'] = self.0 else { return Cow::Borrowed(self.0) };
+        if !inner.contains(&b'\\') {
+            return Cow::Borrowed(inner);
+        }
+        let mut name = Vec::with_capacity(inner.len());
+        let mut octets = inner.iter();
+        while let Some(octet) = octets.next() {
+            name.extend(if *octet == b'\\' { octets.next() } else { Some(octet) });
+        }
+        Cow::Owned(name)
+    }
+}
+
+impl PartialEq for LocalPart<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.unquoted() == other.unquoted()
+    }
+}
+
+/// A mailbox: `local-part@host`, byte for byte as it came.
+///
+/// ```
+/// use postrider_smtp_proto::{Host, Mailbox};
+///
+/// let mailbox = Mailbox::new(r#""a@b"@[192.0.2.1]"#)?;
+/// assert_eq!(mailbox.local_part().unquoted(), &b"a@b"[..]);
+/// assert!(matches!(mailbox.host(), Host::Literal(_)));
+/// # Ok::<(), postrider_smtp_proto::ValueError>(())
+/// ```
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct Mailbox<'b> {
+    local_part: LocalPart<'b>,
+    host: Host<'b>,
+    octets: &'b [u8],
+}
+
+impl<'b> Mailbox<'b> {
+    /// Takes `mailbox` as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it does not follow the grammar, or a part of it is too long.
+    pub fn new(mailbox: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
+        let expected = "a mailbox of at most 64 octets '@' 255 octets (RFC 5321 section 4.1.2)";
+        match Self::parse(mailbox.as_ref(), Quirks::default()) {
+            Some((mailbox, b"")) => Ok(mailbox),
+            _ => Err(ValueError { expected }),
+        }
+    }
+
+    /// ```abnf
+    /// Mailbox = Local-part "@" ( Domain / address-literal )
+    /// ```
+    pub(crate) fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
+        let (local_part, rest) = grammar::local_part(input)?;
+        let after_at = rest.strip_prefix(b"@")?;
+        let (host, rest) = match grammar::address_literal(after_at) {
+            Some((literal, rest)) => (Host::Literal(AddressLiteral(literal)), rest),
+            None => {
+                let (domain, rest) = grammar::domain(after_at, quirks)?;
+                (Host::Domain(Domain(domain)), rest)
+            }
+        };
+        let octets = input.get(..input.len() - rest.len())?;
+        let fits = local_part.len() <= LocalPart::MAX_LEN && host.as_bytes().len() <= Domain::MAX_LEN;
+        fits.then_some((Self { local_part: LocalPart(local_part), host, octets }, rest))
+    }
+
+    /// What stands left of the `@`.
+    pub const fn local_part(&self) -> LocalPart<'b> {
+        self.local_part
+    }
+
+    /// What stands right of it.
+    pub const fn host(&self) -> Host<'b> {
+        self.host
+    }
+
+    /// The octets as they stand on the wire.
+    pub const fn as_bytes(&self) -> &'b [u8] {
+        self.octets
+    }
+}
+
+impl fmt::Display for Mailbox<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_escaped(self.octets, f)
+    }
+}
+
+impl fmt::Debug for Mailbox<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mailbox(\"{self}\")")
+    }
+}
+
+/// A mailbox with the source route that may stand in front of it: `@relay.example:user@host.example`.
+///
+/// [RFC 5321 appendix C](https://www.rfc-editor.org/rfc/rfc5321#appendix-C): such routes are taken, and ignored by whoever delivers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Path<'b> {
+    route: &'b [u8],
+    mailbox: Mailbox<'b>,
+}
+
+impl<'b> Path<'b> {
+    /// A path without a route.
+    pub const fn new(mailbox: Mailbox<'b>) -> Self {
+        Self { route: b"", mailbox }
+    }
+
+    /// ```abnf
+    /// Path = "<" [ A-d-l ":" ] Mailbox ">"
+    /// ```
+    ///
+    /// Without the brackets; at most 256 octets with them ([RFC 5321 section 4.5.3.1.3](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.3)),
+    /// the route not counted.
+    fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
+        let (route, rest) = grammar::source_route(input, quirks)?;
+        let (mailbox, rest) = Mailbox::parse(rest, quirks)?;
+        (mailbox.octets.len() <= MAX_PATH - 2).then_some((Self { route, mailbox }, rest))
+    }
+
+    /// The source route with its colon; mostly empty.
+    pub const fn route(&self) -> &'b [u8] {
+        self.route
+    }
+
+    /// The mailbox.
+    pub const fn mailbox(&self) -> Mailbox<'b> {
+        self.mailbox
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.route);
+        out.extend_from_slice(self.mailbox.octets);
+    }
+}
+
+/// Octets of a path with its brackets.
+const MAX_PATH: usize = 256;
+
+/// Where reports about a message go: `MAIL FROM`'s argument.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReversePath<'b> {
+    /// `<>`: nowhere, because this is a report itself. [RFC 5321 section 4.5.5](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.5).
+    Null,
+    /// A mailbox.
+    Path(Path<'b>),
+}
+
+impl<'b> ReversePath<'b> {
+    pub(crate) fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
+        match input.strip_prefix(b"<>") {
+            Some(rest) => Some((Self::Null, rest)),
+            None => bracketed(input, quirks).map(|(path, rest)| (Self::Path(path), rest)),
+        }
+    }
+
+    /// The mailbox, if there is one.
+    pub const fn mailbox(&self) -> Option<Mailbox<'b>> {
+        match self {
+            Self::Null => None,
+            Self::Path(path) => Some(path.mailbox),
+        }
+    }
+
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.mailbox().is_none_or(|mailbox| mailbox.octets.is_ascii())
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(b'<');
+        if let Self::Path(path) = self {
+            path.encode(out);
+        }
+        out.push(b'>');
+    }
+}
+
+impl fmt::Display for ReversePath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("<>"),
+            Self::Path(path) => write!(f, "<{}>", path.mailbox),
+        }
+    }
+}
+
+/// Where a message goes: `RCPT TO`'s argument.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ForwardPath<'b> {
+    /// `<Postmaster>` without a domain, in the case it was written in. [RFC 5321 section 4.5.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.1).
+    Postmaster(&'b [u8]),
+    /// A mailbox.
+    Path(Path<'b>),
+}
+
+impl<'b> ForwardPath<'b> {
+    pub(crate) fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
+        if let Some((b"<", rest)) = input.split_at_checked(1)
+            && let Some((name, [b'>', rest @ ..])) = rest.split_at_checked(10)
+            && name.eq_ignore_ascii_case(b"postmaster")
+        {
+            return Some((Self::Postmaster(name), rest));
+        }
+        bracketed(input, quirks).map(|(path, rest)| (Self::Path(path), rest))
+    }
+
+    /// The mailbox; none for the postmaster.
+    pub const fn mailbox(&self) -> Option<Mailbox<'b>> {
+        match self {
+            Self::Postmaster(_) => None,
+            Self::Path(path) => Some(path.mailbox),
+        }
+    }
+
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.mailbox().is_none_or(|mailbox| mailbox.octets.is_ascii())
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(b'<');
+        match self {
+            Self::Postmaster(name) => out.extend_from_slice(name),
+            Self::Path(path) => path.encode(out),
+        }
+        out.push(b'>');
+    }
+}
+
+impl fmt::Display for ForwardPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postmaster(_) => f.write_str("<postmaster>"),
+            Self::Path(path) => write!(f, "<{}>", path.mailbox),
+        }
+    }
+}
+
+fn bracketed(input: &[u8], quirks: Quirks) -> Option<(Path<'_>, &[u8])> {
+    let (path, rest) = Path::parse(input.strip_prefix(b"<")?, quirks)?;
+    Some((path, rest.strip_prefix(b">")?))
+}
+
+/// What a client calls itself in `HELO`, `EHLO` or `LHLO`: 1 to 255 octets without spaces and control characters.
+///
+/// It ought to be a domain or an address literal; many clients say something else, and a server must not refuse
+/// them for it ([RFC 5321 section 4.1.4](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.4)). [`host`](Self::host) is the strict reading.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct ClientName<'b>(&'b [u8]);
+octet_string!(ClientName);
+
+impl<'b> ClientName<'b> {
+    /// Takes `name` as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it is empty, too long, or holds a space, a control character or octets that are not UTF-8.
+    pub fn new(name: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
+        let name = name.as_ref();
+        let sound = |octet: &u8| octet.is_ascii_graphic() || *octet >= 0x80;
+        if matches!(name.len(), 1..=Domain::MAX_LEN) && name.iter().all(sound) && grammar::is_utf8(name) {
+            return Ok(Self(name));
+        }
+        Err(ValueError { expected: "a domain or an address literal (RFC 5321 section 4.1.1.1)" })
+    }
+
+    /// The name as a domain or an address literal, if it is one.
+    pub fn host(&self) -> Option<Host<'b>> {
+        let literal = AddressLiteral::new(self.0).map(Host::Literal);
+        literal.or_else(|_| Domain::new(self.0).map(Host::Domain)).ok()
+    }
+}
+
+/// Text for people: one line, without CR, LF and NUL. Whatever a user's name or a file's path contains, a reply or a
+/// command made from it stays one line.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Text<'b>(Cow<'b, [u8]>);
+
+impl<'b> Text<'b> {
+    /// No text.
+    pub const EMPTY: Self = Self(Cow::Borrowed(b""));
+
+    /// Takes `text` as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it holds CR, LF or NUL.
+    pub fn new(text: &'b str) -> Result<Self, ValueError> {
+        if text.bytes().any(breaks_a_line) {
+            return Err(ValueError { expected: "text without CR, LF and NUL" });
+        }
+        Ok(Self(Cow::Borrowed(text.as_bytes())))
+    }
+
+    /// Takes `text` with a space for each octet that must not be there.
+    pub fn lossy(text: &'b str) -> Self {
+        if let Ok(text) = Self::new(text) {
+            return text;
+        }
+        let mut octets = text.as_bytes().to_owned();
+        octets.iter_mut().filter(|octet| breaks_a_line(**octet)).for_each(|octet| *octet = b' ');
+        Self(Cow::Owned(octets))
+    }
+
+    /// Octets from a line, which hold no line end.
+    pub(crate) const fn received(octets: &'b [u8]) -> Self {
+        Self(Cow::Borrowed(octets))
+    }
+
+    /// The octets as they stand on the wire.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A text of its own.
+    pub fn into_owned(self) -> Text<'static> {
+        Text(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+const fn breaks_a_line(octet: u8) -> bool {
+    matches!(octet, b'\r' | b'\n' | 0)
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_escaped(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text(\"{}\")", self.0.escape_ascii())
+    }
+}
