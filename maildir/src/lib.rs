@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+
+mod calls;
+mod cleanup;
+mod commit;
+mod crlf;
+mod delivery;
+mod error;
+mod flags;
+mod listing;
+mod maildir;
+mod message;
+mod name;
+mod names;
+mod pass;
+mod stamp;
+mod transfer;
+mod unique;
+
+#[cfg(test)]
+mod crash;
+
+pub use crate::cleanup::MIN_TMP_AGE;
+pub use crate::commit::{Delivered, Prepared, commit_all};
+pub use crate::delivery::Delivery;
+pub use crate::error::{Error, Operation};
+pub use crate::flags::{Flag, Flags};
+pub use crate::listing::{Entry, Listing};
+pub use crate::maildir::{Directory, Maildir, Options, Separator};
+pub use crate::message::Message;
+pub use crate::name::{Info, Name, NameError};
+pub use crate::stamp::Stamp;
