@@ -22,6 +22,7 @@ pub(crate) enum Call<'a> {
     RenameNoReplace(&'a Path, &'a Path),
     SyncDirectory(&'a Path),
     SyncFile(&'a Path),
+    SyncFileSystem(&'a Path),
     Write(&'a Path, &'a [u8]),
 }
 
@@ -37,6 +38,7 @@ impl Call<'_> {
             Self::Remove(path) => (Operation::Remove, path),
             Self::SyncDirectory(path) => (Operation::SyncDirectory, path),
             Self::SyncFile(path) => (Operation::SyncFile, path),
+            Self::SyncFileSystem(path) => (Operation::SyncFileSystem, path),
             Self::Write(path, _) => (Operation::Write, path),
         };
         Error::io(operation, path, source)
@@ -79,6 +81,41 @@ pub(crate) fn sync_file(file: &File, path: &Path) -> Result<(), Error> {
 /// The names in the directory reach stable storage.
 pub(crate) fn sync_directory(path: &Path) -> Result<(), Error> {
     run(Call::SyncDirectory(path), || File::open(path)?.sync_all())
+}
+
+/// Whether [`sync_file_system`] exists and reports failures, which Linux does since 5.8.
+#[cfg(target_os = "linux")]
+pub(crate) fn can_sync_file_system() -> bool {
+    static CAN: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| {
+        let system = rustix::system::uname();
+        let release = system.release().to_str().unwrap_or_default();
+        let mut numbers =
+            release.split(|letter: char| !letter.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 8)
+    });
+    *CAN
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn can_sync_file_system() -> bool {
+    false
+}
+
+/// All of the file system that `file` is on reaches stable storage: contents, names and the rest.
+#[cfg(target_os = "linux")]
+pub(crate) fn sync_file_system(file: &File, path: &Path) -> Result<(), Error> {
+    run(Call::SyncFileSystem(path), || Ok(rustix::fs::syncfs(file)?))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sync_file_system(_file: &File, path: &Path) -> Result<(), Error> {
+    run(Call::SyncFileSystem(path), || Err(rustix::io::Errno::NOSYS.into()))
+}
+
+/// The same, for who has only the name of a directory.
+pub(crate) fn sync_file_system_of(directory: &Path) -> Result<(), Error> {
+    let opened = File::open(directory).map_err(|source| Error::io(Operation::Open, directory, source))?;
+    sync_file_system(&opened, directory)
 }
 
 pub(crate) fn link(from: &Path, to: &Path) -> Result<(), Error> {

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -46,40 +45,6 @@ impl Delivered {
     }
 }
 
-/// Delivers many messages, to one Maildir or to many, for one sync of each directory instead of one each message.
-///
-/// The results stand in the order of `prepared`. One that fails does not keep the others from being delivered; every
-/// receipt is given after the sync of its directory.
-///
-/// ```
-/// use postrider_maildir::{Maildir, commit_all};
-/// use std::io::Write;
-///
-/// # let scratch = tempfile::tempdir()?;
-/// let (anna, bert) = (Maildir::create(scratch.path().join("anna"))?, Maildir::create(scratch.path().join("bert"))?);
-/// let mut delivery = anna.delivery()?;
-/// delivery.write_all(b"Subject: to both\r\n\r\n")?;
-/// let for_anna = delivery.prepare()?;
-/// let for_bert = for_anna.link_to(&bert)?; // the octets are on the disk once
-/// for receipt in commit_all(vec![for_anna, for_bert]) {
-///     assert_eq!(receipt?.name().size(), Some(20));
-/// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[must_use]
-pub fn commit_all(prepared: Vec<Prepared>) -> Vec<Result<Delivered, Error>> {
-    let placed: Vec<_> = prepared.into_iter().map(Prepared::place).collect();
-    // Every rename comes before the first sync: a journal then writes them all at once.
-    let mut synced = HashMap::new();
-    for placed in placed.iter().flatten() {
-        let path = placed.directory_path();
-        if !synced.contains_key(path) {
-            synced.insert(path.to_owned(), calls::sync_directory(path));
-        }
-    }
-    placed.into_iter().map(|placed| placed?.settle(&synced)).collect()
-}
-
 impl Prepared {
     /// Delivers the message. When this returns the receipt, it is on stable storage.
     ///
@@ -122,7 +87,7 @@ impl Prepared {
     }
 
     /// Moves the file to its place, without the sync that makes it stay.
-    fn place(mut self) -> Result<Placed, Error> {
+    pub(crate) fn place(mut self) -> Result<Placed, Error> {
         for _ in 0..TRIES {
             let name = self.final_name();
             let to = self.maildir.directory(self.directory()).join(OsStr::from_bytes(&name));
@@ -165,30 +130,20 @@ impl Prepared {
 
 /// A message that others can see already, but that the power could still take.
 #[derive(Debug)]
-struct Placed {
-    delivered: Delivered,
+pub(crate) struct Placed {
+    pub(crate) delivered: Delivered,
     maildir: Maildir,
     path: PathBuf,
 }
 
 impl Placed {
-    fn directory_path(&self) -> &Path {
+    pub(crate) fn directory_path(&self) -> &Path {
         self.maildir.directory(self.delivered.directory)
-    }
-
-    fn settle(self, synced: &HashMap<PathBuf, Result<(), Error>>) -> Result<Delivered, Error> {
-        match synced.get(self.directory_path()) {
-            Some(Err(error)) => {
-                let error = error.sync_directory_again(self.directory_path());
-                Err(self.withdraw(error))
-            }
-            _ => Ok(self.delivered),
-        }
     }
 
     /// Takes the message back: the sender is going to hear that it was not accepted, and will try again. If a mail reader
     /// was faster and moved it, it stays, and comes twice; better than not at all.
-    fn withdraw(self, error: Error) -> Error {
+    pub(crate) fn withdraw(self, error: Error) -> Error {
         let _ = calls::remove(&self.path);
         error
     }

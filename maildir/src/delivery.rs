@@ -1,7 +1,7 @@
 use std::fs::{File, FileTimes};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::calls;
 use crate::commit::{Delivered, Prepared};
@@ -55,6 +55,7 @@ pub struct Delivery {
     destination: Destination,
     unique: Vec<u8>,
     file: File,
+    opened: Instant,
     tmp: TmpFile,
     buffer: Vec<u8>,
     size: u64,
@@ -86,6 +87,8 @@ impl Maildir {
 impl Delivery {
     pub(crate) fn begin(maildir: &Maildir, destination: Destination) -> Result<Self, Error> {
         let mode = maildir.options().file_mode;
+        // Before the file is: what fails after this is known to it.
+        let opened = Instant::now();
         let (unique, file, tmp) = with_free_name(maildir, maildir.tmp(), destination.flags(), |unique, path| {
             let file = calls::create(&path, mode)?;
             Ok((unique, file, TmpFile(path)))
@@ -95,6 +98,7 @@ impl Delivery {
             destination,
             unique,
             file,
+            opened,
             tmp,
             buffer: Vec::new(),
             size: 0,
@@ -128,13 +132,33 @@ impl Delivery {
     /// # Errors
     /// [`Error::Io`] from the last write or the sync; [`Error::Incomplete`] if a write failed before. Nothing is left of
     /// the message then.
-    pub fn prepare(mut self) -> Result<Prepared, Error> {
+    pub fn prepare(self) -> Result<Prepared, Error> {
+        let written = self.written()?;
+        calls::sync_file(&written.file, written.path())?;
+        Ok(written.into_prepared())
+    }
+
+    /// The same with everything handed to the system, and nothing to follow.
+    pub(crate) fn written(mut self) -> Result<Self, Error> {
         self.write_buffer()?;
         self.set_time()?;
-        calls::sync_file(&self.file, self.tmp.path())?;
+        Ok(self)
+    }
+
+    /// What a delivery is once its file is synced.
+    pub(crate) fn into_prepared(self) -> Prepared {
         let crlf_size = self.crlf_given.or(self.crlf.map(|counter| counter.size(self.size)));
         let Self { maildir, destination, unique, tmp, size, .. } = self;
-        Ok(Prepared { maildir, destination, unique, tmp, size, crlf_size })
+        Prepared { maildir, destination, unique, tmp, size, crlf_size }
+    }
+
+    /// The file, and since when it is open.
+    pub(crate) fn file(&self) -> (&File, Instant) {
+        (&self.file, self.opened)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.tmp.path()
     }
 
     /// Delivers the message. When this returns the receipt, it is on stable storage.

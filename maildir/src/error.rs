@@ -36,6 +36,8 @@ pub enum Operation {
     SyncDirectory,
     /// Forcing a file to stable storage.
     SyncFile,
+    /// Forcing all of a file system to stable storage.
+    SyncFileSystem,
     /// Writing a file.
     Write,
 }
@@ -56,6 +58,7 @@ impl fmt::Display for Operation {
             Self::Stat => "stat",
             Self::SyncDirectory => "sync the directory",
             Self::SyncFile => "sync",
+            Self::SyncFileSystem => "sync the file system of",
             Self::Write => "write",
         })
     }
@@ -172,13 +175,17 @@ impl Error {
         }
     }
 
-    /// The same failure again: one failed sync of a directory fails every message that waited for it.
-    pub(crate) fn sync_directory_again(&self, path: &Path) -> Self {
-        let source = self.io_source().map(|source| match source.raw_os_error() {
+    /// The same failure again, for another path that it concerns.
+    pub(crate) fn again(&self, path: &Path) -> Self {
+        let (operation, source) = match self {
+            Self::Io { operation, source, .. } | Self::IoBetween { operation, source, .. } => (*operation, source),
+            _ => return Self::io(Operation::SyncFile, path, Errno::IO),
+        };
+        let source = match source.raw_os_error() {
             Some(code) => io::Error::from_raw_os_error(code),
             None => io::Error::from(source.kind()),
-        });
-        Self::io(Operation::SyncDirectory, path, source.unwrap_or_else(|| Errno::IO.into()))
+        };
+        Self::io(operation, path, source)
     }
 
     /// For a caller that has only `io::Error` to hand on, as `Write` has. The kind is kept.

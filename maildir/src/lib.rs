@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod batch;
 mod calls;
 mod cleanup;
 mod commit;
@@ -20,8 +21,9 @@ mod unique;
 #[cfg(test)]
 mod crash;
 
+pub use crate::batch::{Advanced, advance, commit_all, prepare_all};
 pub use crate::cleanup::MIN_TMP_AGE;
-pub use crate::commit::{Delivered, Prepared, commit_all};
+pub use crate::commit::{Delivered, Prepared};
 pub use crate::delivery::Delivery;
 pub use crate::error::{Error, Operation};
 pub use crate::flags::{Flag, Flags};

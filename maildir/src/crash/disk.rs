@@ -64,6 +64,7 @@ impl Disk {
             }
             Call::SyncDirectory(path) => self.sync_directory(path),
             Call::SyncFile(path) => self.file(path).synced = true,
+            Call::SyncFileSystem(_) => self.sync_all(),
             Call::Write(path, octets) => {
                 let file = self.file(path);
                 file.content.extend_from_slice(octets);
@@ -102,6 +103,11 @@ impl Disk {
             }
         }
         self.pending.retain(|change| change.added.is_some() || change.taken.is_some());
+    }
+
+    fn sync_all(&mut self) {
+        self.files.iter_mut().for_each(|file| file.synced = true);
+        std::mem::take(&mut self.pending).into_iter().for_each(|change| change.apply(&mut self.stored));
     }
 
     /// What other processes see, and what is left when the process is killed.

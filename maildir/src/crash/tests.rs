@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::disk::State;
 use super::{Cut, Lacking, Machine};
 use crate::calls;
-use crate::{Delivered, Directory, Error, Flag, Flags, Maildir, commit_all};
+use crate::{Delivered, Delivery, Directory, Error, Flag, Flags, Maildir, advance, commit_all};
 
 const MESSAGE: &[u8] = b"Subject: whole\n\nor not at all\n";
 
@@ -140,6 +140,50 @@ fn a_batch_to_two_maildirs_keeps_each_receipts_promise() {
         maildirs.into_iter().zip(commit_all(prepared)).collect::<Receipts>()
     };
     at_every_cut(two_maildirs, action, check_table);
+}
+
+fn written(to: &Maildir) -> Option<Delivery> {
+    let mut delivery = to.delivery().ok()?;
+    delivery.write_all(MESSAGE).ok()?;
+    Some(delivery)
+}
+
+#[test]
+fn batches_that_share_their_syncs_keep_each_receipts_promise() {
+    let action = |root: &Path| {
+        let [a, b] = ["a", "b"].map(|name| open(root, name));
+        let batch = || [&a, &b].into_iter().filter_map(written).collect();
+        let (mut receipts, mut prepared) = (Receipts::new(), Vec::new());
+        for written in [batch(), batch(), Vec::new()] {
+            let maildirs: Vec<_> = prepared.iter().map(|prepared: &crate::Prepared| prepared.maildir.clone()).collect();
+            let advanced = advance(prepared, written);
+            receipts.extend(maildirs.into_iter().zip(advanced.delivered));
+            prepared = advanced.prepared.into_iter().flatten().collect();
+        }
+        receipts
+    };
+    at_every_cut(two_maildirs, action, check_table);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_system_is_synced_once_for_two_batches_and_its_failure_fails_them_all() {
+    for fails in [false, true] {
+        let scratch = tempfile::tempdir().unwrap();
+        two_maildirs(scratch.path());
+        let [a, b] = ["a", "b"].map(|name| open(scratch.path(), name));
+        // Two creates, two writes, two renames; then the sync.
+        let cut = fails.then_some((6, Cut::Fails(Errno::IO)));
+        let first = [&a, &b].map(|maildir| written(maildir).unwrap().prepare().unwrap());
+        let (advanced, machine) = Machine::run(scratch.path(), Lacking::Nothing, cut, || {
+            let second = [&a, &b].map(|maildir| written(maildir).unwrap());
+            advance(first.into(), second.into())
+        });
+        assert!(advanced.delivered.iter().all(|delivered| delivered.is_err() == fails));
+        assert!(advanced.prepared.iter().all(|prepared| prepared.is_err() == fails));
+        let removed = if fails { 4 } else { 0 };
+        assert_eq!(machine.calls, 7 + removed, "one sync, and what failed removed");
+    }
 }
 
 #[test]
