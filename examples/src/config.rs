@@ -1,0 +1,283 @@
+//! The server's configuration: a TOML file in which every key is optional. `mailserver.toml` beside this crate shows them all with their defaults.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path:?}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is not TOML, has an unknown key, or a value that does not fit. The message names the line.
+    #[error("{path:?}: {source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        source: Box<toml::de::Error>,
+    },
+}
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What the server calls itself.
+    pub hostname: String,
+    /// Domains whose mail is delivered here.
+    pub domains: Vec<String>,
+    /// Where mail, accounts and the generated certificate are.
+    pub data: PathBuf,
+    /// The account that gets mail for `postmaster`; the first one by name where it is empty.
+    pub postmaster: String,
+    /// Addresses to listen on.
+    pub listen: Listen,
+    /// Certificate and key.
+    pub tls: Tls,
+    /// Logins.
+    pub auth: Auth,
+    /// What clients may cost.
+    pub limits: Limits,
+    /// How long clients may take.
+    pub timeouts: Timeouts,
+}
+
+/// An address for each protocol.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// SMTP from other servers, with STARTTLS.
+    pub smtp: Address,
+    /// Submission by users, with STARTTLS.
+    pub submission: Address,
+    /// Submission by users, with TLS from the start.
+    pub submissions: Address,
+    /// LMTP from a server in front of this one.
+    pub lmtp: Address,
+    /// POP3, with STLS.
+    pub pop3: Address,
+    /// POP3 with TLS from the start.
+    pub pop3s: Address,
+}
+
+/// An address to listen on: `"127.0.0.1:2525"`, `"[::1]:2525"`, or `"off"`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Address {
+    /// Do not listen.
+    Off,
+    /// Listen there.
+    At(SocketAddr),
+}
+
+/// Certificate and key as PEM files; generated in the data directory where both are empty.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain, the server's own first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// How users log in.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Whether logins are allowed on connections without TLS.
+    pub plaintext: bool,
+    /// Seconds for which a verified login is remembered; 0: not at all.
+    pub remember_seconds: u64,
+}
+
+/// What clients may cost.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Octets of a message.
+    pub message_octets: u64,
+    /// Recipients of a message.
+    pub recipients: usize,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Connections at a time from one address, or one /64 network of IPv6.
+    pub connections_per_address: usize,
+}
+
+/// Seconds.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// For a client's next command or piece of a message; 0: what the protocol's RFC says.
+    pub read_seconds: u64,
+    /// For a client to take any of what is sent to it.
+    pub write_seconds: u64,
+    /// For a TLS handshake.
+    pub handshake_seconds: u64,
+    /// For the transactions under way when the server stops.
+    pub shutdown_seconds: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            hostname: "localhost".to_owned(),
+            domains: vec!["localhost".to_owned()],
+            data: PathBuf::from("mailserver-data"),
+            postmaster: String::new(),
+            listen: Listen::default(),
+            tls: Tls::default(),
+            auth: Auth::default(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let loopback = |port| Address::At(SocketAddr::from(([127, 0, 0, 1], port)));
+        Self {
+            smtp: loopback(2525),
+            submission: loopback(2587),
+            submissions: loopback(2465),
+            lmtp: loopback(2424),
+            pop3: loopback(2110),
+            pop3s: loopback(2995),
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self { plaintext: false, remember_seconds: 300 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { message_octets: 50 * 1024 * 1024, recipients: 1000, connections: 10_000, connections_per_address: 1000 }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { read_seconds: 0, write_seconds: 300, handshake_seconds: 30, shutdown_seconds: 30 }
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or says what is not understood.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = std::fs::read_to_string(path);
+        let text = read.map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    /// Whether mail for `domain` is delivered here.
+    pub fn is_local(&self, domain: &[u8]) -> bool {
+        self.domains.iter().any(|local| local.as_bytes().eq_ignore_ascii_case(domain))
+    }
+}
+
+impl Timeouts {
+    /// What the driver goes by.
+    pub fn driver(&self) -> crate::driver::Timeouts {
+        crate::driver::Timeouts {
+            read: (self.read_seconds > 0).then(|| Duration::from_secs(self.read_seconds)),
+            write: Duration::from_secs(self.write_seconds),
+            handshake: Duration::from_secs(self.handshake_seconds),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let expected = "expected an IP address and a port, as in \"127.0.0.1:2525\", or \"off\"";
+        text.parse().map(Self::At).map_err(|_| D::Error::custom(format_args!("{expected}, found {text:?}")))
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mailserver.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path)
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(load("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_example_file_shows_every_key_with_its_default() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("mailserver.toml");
+        assert_eq!(Config::load(&path).unwrap(), Config::default());
+        let text = std::fs::read_to_string(path).unwrap();
+        let keys = toml::to_string(&Config::default()).unwrap();
+        for key in keys.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key) {
+            assert!(text.lines().any(|line| line.starts_with(&format!("{key} = "))), "{key} is missing");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        for (text, says) in [
+            ("hostname = \"a\"\nhostnam = \"b\"\n", "line 2"),
+            ("[listen]\n\nsmtp = \"somewhere\"\n", "line 3"),
+            ("[limits]\nrecipients = -1\n", "line 2"),
+            ("hostname = [\n", "line 1"),
+        ] {
+            let error = load(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text:?}: {error}");
+        }
+        let error = load("hostnam = \"b\"\n").unwrap_err().to_string();
+        assert!(error.contains("hostnam") && error.contains("hostname"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Config::load(Path::new("no/such/file")).unwrap_err().to_string();
+        assert!(error.contains("no/such/file"), "{error}");
+    }
+}

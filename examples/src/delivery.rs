@@ -1,0 +1,361 @@
+//! Local delivery: a message comes in piece by piece, and is acknowledged when it lies in every mailbox for good.
+//!
+//! One thread does what waits for the disk. It takes all messages that are ready, writes them, and moves those of the round before to
+//! their mailboxes; then one sync serves both, and the round before is acknowledged. So the disk is never idle under load, each sync
+//! serves many messages, and a message that comes alone waits for two syncs and no more.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use postrider_maildir::{Delivered, Delivery, Error, Maildir, Prepared, advance};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
+/// A message up to this size waits in memory until it is complete; a larger one goes to the disk as it comes.
+const IN_MEMORY: usize = 64 * 1024;
+
+/// How many messages share a sync at the most: more would make the first wait longer than it gains.
+const BATCH: usize = 128;
+
+/// Why a message is not in a mailbox.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The disk or the user's share of it is full. It may be tried again.
+    #[error("no space: {0}")]
+    Full(String),
+    /// Anything else. It may be tried again.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<&Error> for DeliveryError {
+    fn from(error: &Error) -> Self {
+        if error.is_out_of_space() { Self::Full(error.to_string()) } else { Self::Failed(error.to_string()) }
+    }
+}
+
+impl From<Error> for DeliveryError {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+/// A failed write to a [`Delivery`].
+impl From<io::Error> for DeliveryError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full(error.to_string())
+            }
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What became of a message, for each mailbox in order.
+pub type Outcomes = Vec<Result<(), DeliveryError>>;
+
+/// Puts messages into mailboxes.
+#[derive(Clone, Debug)]
+pub struct Deliverer {
+    jobs: Sender<Job>,
+    maildirs: Arc<Mutex<HashMap<PathBuf, Maildir>>>,
+}
+
+/// A message while it comes in. Dropped, nothing remains of it.
+#[derive(Debug)]
+pub struct Incoming {
+    state: State,
+    mailboxes: Vec<PathBuf>,
+    deliverer: Deliverer,
+}
+
+#[derive(Debug)]
+enum State {
+    Memory(Vec<u8>),
+    Disk { delivery: Delivery, buffer: Vec<u8>, base: usize },
+    Failed(DeliveryError),
+}
+
+struct Job {
+    state: State,
+    mailboxes: Vec<PathBuf>,
+    done: oneshot::Sender<Outcomes>,
+}
+
+impl Deliverer {
+    /// Starts the thread. It ends when the last clone is gone.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no thread to give.
+    pub fn start() -> io::Result<Self> {
+        let (jobs, queue) = channel();
+        let deliverer = Self { jobs, maildirs: Arc::default() };
+        let maildirs = Arc::clone(&deliverer.maildirs);
+        thread::Builder::new().name("delivery".to_owned()).spawn(move || deliver_all(&queue, &maildirs))?;
+        Ok(deliverer)
+    }
+
+    /// Begins a message for these mailboxes, with the octets that go before its content: lines that end in LF.
+    pub fn begin(&self, mailboxes: Vec<PathBuf>, trace: Vec<u8>) -> Incoming {
+        Incoming { state: State::Memory(trace), mailboxes, deliverer: self.clone() }
+    }
+}
+
+impl Incoming {
+    /// Takes a piece of the content as it was on the wire. CRLF is stored as LF. No CRLF is parted between two pieces.
+    ///
+    /// A failure to store it is told by [`deliver`](Self::deliver), once the content is complete.
+    pub async fn push(&mut self, content: &[u8]) {
+        let buffer = match &mut self.state {
+            State::Memory(buffer) | State::Disk { buffer, .. } => buffer,
+            State::Failed(_) => return,
+        };
+        store_lines(content, buffer);
+        if buffer.len() >= IN_MEMORY {
+            self.to_disk().await;
+        }
+    }
+
+    /// Writes what is in memory to the file, which begins to exist with the first such call.
+    async fn to_disk(&mut self) {
+        let state = std::mem::replace(&mut self.state, State::Memory(Vec::new()));
+        let (mailboxes, maildirs) = (self.mailboxes.clone(), Arc::clone(&self.deliverer.maildirs));
+        let written = spawn_blocking(move || written(state, &mailboxes, &maildirs)).await;
+        self.state = written.unwrap_or_else(|_| State::Failed(DeliveryError::Failed("delivery panicked".to_owned())));
+    }
+
+    /// Delivers the message. When a mailbox's outcome is `Ok`, the message is there and stays there if the power goes now.
+    pub async fn deliver(self) -> Outcomes {
+        let count = self.mailboxes.len();
+        let (done, outcomes) = oneshot::channel();
+        let job = Job { state: self.state, mailboxes: self.mailboxes, done };
+        let lost = || vec![Err(DeliveryError::Failed("no delivery thread".to_owned())); count];
+        match self.deliverer.jobs.send(job) {
+            Ok(()) => outcomes.await.unwrap_or_else(|_| lost()),
+            Err(_) => lost(),
+        }
+    }
+}
+
+/// Appends `content` with each CRLF as LF.
+fn store_lines(content: &[u8], into: &mut Vec<u8>) {
+    let mut rest = content;
+    while let Some(at) = memchr::memchr(b'\n', rest) {
+        let (line, after) = rest.split_at(at);
+        into.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        into.push(b'\n');
+        rest = &after[1..];
+    }
+    into.extend_from_slice(rest);
+}
+
+type Maildirs = Mutex<HashMap<PathBuf, Maildir>>;
+
+/// A handle on a mailbox, which is made if need be.
+fn maildir(path: &Path, maildirs: &Maildirs) -> Result<Maildir, Error> {
+    let mut known = maildirs.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(maildir) = known.get(path) {
+        return Ok(maildir.clone());
+    }
+    let maildir = Maildir::open(path).or_else(|_| Maildir::create(path))?;
+    known.insert(path.to_owned(), maildir.clone());
+    Ok(maildir)
+}
+
+/// A file in the first mailbox that can take one.
+fn begin(mailboxes: &[PathBuf], maildirs: &Maildirs) -> Result<(Delivery, usize), DeliveryError> {
+    let mut last = DeliveryError::Failed("no mailbox".to_owned());
+    for (base, path) in mailboxes.iter().enumerate() {
+        match maildir(path, maildirs).and_then(|maildir| maildir.delivery()) {
+            Ok(delivery) => return Ok((delivery, base)),
+            Err(error) => {
+                forget(path, maildirs);
+                last = error.into();
+            }
+        }
+    }
+    Err(last)
+}
+
+/// Somebody may have removed the mailbox since it was opened: the next message makes it anew.
+fn forget(path: &Path, maildirs: &Maildirs) {
+    maildirs.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+}
+
+/// `state` with everything it holds in its file.
+fn written(state: State, mailboxes: &[PathBuf], maildirs: &Maildirs) -> State {
+    let begun = match state {
+        State::Failed(error) => return State::Failed(error),
+        State::Disk { delivery, buffer, base } => Ok((delivery, buffer, base)),
+        State::Memory(buffer) => begin(mailboxes, maildirs).map(|(delivery, base)| (delivery, buffer, base)),
+    };
+    let result = begun.and_then(|(mut delivery, mut buffer, base)| {
+        delivery.write_all(&buffer)?;
+        buffer.clear();
+        Ok(State::Disk { delivery, buffer, base })
+    });
+    result.unwrap_or_else(State::Failed)
+}
+
+/// A message that is being delivered.
+struct Waiting {
+    mailboxes: Vec<PathBuf>,
+    outcomes: Outcomes,
+    done: oneshot::Sender<Outcomes>,
+}
+
+impl Waiting {
+    fn new(mailboxes: Vec<PathBuf>, done: oneshot::Sender<Outcomes>) -> Self {
+        Self { outcomes: vec![Ok(()); mailboxes.len()], mailboxes, done }
+    }
+
+    /// The session may be gone; what is delivered stays delivered, and the client will send it once more.
+    fn answer(self) {
+        let _ = self.done.send(self.outcomes);
+    }
+}
+
+/// Messages whose content is on stable storage.
+#[derive(Default)]
+struct Round {
+    prepared: Vec<Prepared>,
+    /// For each of them, which message it is and for which of its mailboxes.
+    places: Vec<(usize, usize)>,
+    waiting: Vec<Waiting>,
+}
+
+fn deliver_all(queue: &Receiver<Job>, maildirs: &Maildirs) {
+    let mut round = Round::default();
+    loop {
+        let first = if round.waiting.is_empty() { queue.recv().ok() } else { queue.try_recv().ok() };
+        if first.is_none() && round.waiting.is_empty() {
+            return;
+        }
+        let jobs = first.into_iter().chain(queue.try_iter()).take(BATCH);
+        let (deliveries, owners) = write_all(jobs, maildirs);
+        let advanced = advance(std::mem::take(&mut round.prepared), deliveries);
+        round.acknowledge(advanced.delivered, maildirs);
+        round = Round::of(advanced.prepared, owners, maildirs);
+    }
+}
+
+fn write_all(jobs: impl Iterator<Item = Job>, maildirs: &Maildirs) -> (Vec<Delivery>, Vec<(Waiting, usize)>) {
+    let (mut deliveries, mut owners) = (Vec::new(), Vec::new());
+    for job in jobs {
+        let mut waiting = Waiting::new(job.mailboxes, job.done);
+        match written(job.state, &waiting.mailboxes, maildirs) {
+            State::Disk { delivery, base, .. } => {
+                deliveries.push(delivery);
+                owners.push((waiting, base));
+                continue;
+            }
+            State::Failed(error) => waiting.outcomes.fill(Err(error)),
+            State::Memory(_) => waiting.outcomes.fill(Err(DeliveryError::Failed("not written".to_owned()))),
+        }
+        waiting.answer();
+    }
+    (deliveries, owners)
+}
+
+impl Round {
+    /// Links each message into its other mailboxes.
+    fn of(prepared: Vec<Result<Prepared, Error>>, owners: Vec<(Waiting, usize)>, maildirs: &Maildirs) -> Self {
+        let mut round = Self::default();
+        for (first, (mut waiting, base)) in prepared.into_iter().zip(owners) {
+            match first {
+                Ok(first) => round.add(first, base, waiting, maildirs),
+                Err(error) => {
+                    waiting.outcomes.fill(Err(DeliveryError::from(&error)));
+                    waiting.answer();
+                }
+            }
+        }
+        round
+    }
+
+    fn add(&mut self, first: Prepared, base: usize, mut waiting: Waiting, maildirs: &Maildirs) {
+        let number = self.waiting.len();
+        for (at, path) in waiting.mailboxes.iter().enumerate().filter(|(at, _)| *at != base) {
+            match maildir(path, maildirs).and_then(|maildir| first.link_to(&maildir)) {
+                Ok(copy) => {
+                    self.prepared.push(copy);
+                    self.places.push((number, at));
+                }
+                Err(error) => {
+                    forget(path, maildirs);
+                    waiting.outcomes[at] = Err(error.into());
+                }
+            }
+        }
+        self.prepared.push(first);
+        self.places.push((number, base));
+        self.waiting.push(waiting);
+    }
+
+    fn acknowledge(&mut self, delivered: Vec<Result<Delivered, Error>>, maildirs: &Maildirs) {
+        for (receipt, (number, at)) in delivered.into_iter().zip(self.places.drain(..)) {
+            if let Err(error) = receipt {
+                let waiting = &mut self.waiting[number];
+                forget(&waiting.mailboxes[at], maildirs);
+                waiting.outcomes[at] = Err(error.into());
+            }
+        }
+        self.waiting.drain(..).for_each(Waiting::answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents(maildir: &Path) -> Vec<Vec<u8>> {
+        let files = std::fs::read_dir(maildir.join("new")).unwrap();
+        files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_message_of_any_size_is_stored_with_lf_in_each_mailbox() {
+        let data = tempfile::tempdir().unwrap();
+        let mailboxes = vec![data.path().join("a"), data.path().join("b")];
+        let deliverer = Deliverer::start().unwrap();
+        for lines in [0, 1, 100_000] {
+            let mut incoming = deliverer.begin(mailboxes.clone(), b"Return-Path: <>\n".to_vec());
+            for _ in 0..lines {
+                incoming.push(b"a line\r\n").await;
+            }
+            incoming.push(b"the last").await;
+            assert!(incoming.deliver().await.iter().all(Result::is_ok));
+            let expected = format!("Return-Path: <>\n{}the last", "a line\n".repeat(lines)).into_bytes();
+            assert!(mailboxes.iter().all(|mailbox| contents(mailbox).contains(&expected)), "{lines} lines");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mailbox_that_cannot_be_written_fails_alone() {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::write(data.path().join("file"), "").unwrap();
+        let mailboxes = vec![data.path().join("file/box"), data.path().join("a")];
+        let mut incoming = Deliverer::start().unwrap().begin(mailboxes.clone(), Vec::new());
+        incoming.push(b"text\r\n").await;
+        let outcomes = incoming.deliver().await;
+        assert!(outcomes[0].is_err() && outcomes[1].is_ok(), "{outcomes:?}");
+        assert_eq!(contents(&mailboxes[1]), [b"text\n"]);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_dropped_leaves_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        let mailbox = data.path().join("a");
+        let mut incoming = Deliverer::start().unwrap().begin(vec![mailbox.clone()], Vec::new());
+        incoming.push(&[b'x'; 2 * IN_MEMORY]).await;
+        assert_eq!(std::fs::read_dir(mailbox.join("tmp")).unwrap().count(), 1);
+        drop(incoming);
+        assert_eq!(std::fs::read_dir(mailbox.join("tmp")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,448 @@
+//! Runs any of the protocol connections over a socket: reads, writes, TLS, time limits, an orderly end.
+//!
+//! This file stands on tokio and rustls alone. Take it for a server of your own: implement [`Session`] for what your server does,
+//! then call [`Driver::run`].
+//!
+//! One read buffer and one write buffer belong to each connection. The write buffer goes out when the protocol has no more to decode,
+//! which gives pipelined commands one write for many answers, and in between when it has grown large. While nothing is owed to
+//! either side both buffers are freed: an idle connection costs its task and little more.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use postrider_pop3_proto::Step;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
+
+/// A server connection of one of the protocol crates, seen alike.
+pub trait Connection: Send {
+    /// What the peer did.
+    type Event<'b>: Send;
+    /// Why the connection cannot go on.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Decodes what stands at the front of `input`.
+    ///
+    /// # Errors
+    ///
+    /// When the connection cannot go on.
+    fn receive<'b>(&mut self, input: &'b [u8]) -> Result<Step<Self::Event<'b>>, Self::Error>;
+
+    /// TLS is up; `unread` is what came before it.
+    ///
+    /// # Errors
+    ///
+    /// When `unread` is not empty.
+    fn secured(&mut self, unread: &[u8]) -> Result<(), Self::Error>;
+
+    /// Whether TLS is to be set up once everything is written.
+    fn wants_tls(&self) -> bool;
+
+    /// Whether to close once everything is written.
+    fn is_closed(&self) -> bool;
+
+    /// How long the peer may take for what comes next.
+    fn timeout(&self) -> Duration;
+}
+
+/// Forwards the common verbs to the methods of the same name.
+macro_rules! impl_connection {
+    ($protocol:ident) => {
+        impl From<$protocol::Misuse> for Stop {
+            fn from(misuse: $protocol::Misuse) -> Self {
+                Self::Misuse(misuse.to_string())
+            }
+        }
+
+        impl Connection for $protocol::server::Connection {
+            type Event<'b> = $protocol::server::Event<'b>;
+            type Error = $protocol::Error;
+
+            fn receive<'b>(&mut self, input: &'b [u8]) -> Result<Step<Self::Event<'b>>, Self::Error> {
+                self.receive(input)
+            }
+
+            fn secured(&mut self, unread: &[u8]) -> Result<(), Self::Error> {
+                self.secured(unread)
+            }
+
+            fn wants_tls(&self) -> bool {
+                self.wants_tls()
+            }
+
+            fn is_closed(&self) -> bool {
+                self.is_closed()
+            }
+
+            fn timeout(&self) -> Duration {
+                self.timeout()
+            }
+        }
+    };
+}
+
+use postrider_pop3_proto as pop3;
+use postrider_smtp_proto as smtp;
+impl_connection!(pop3);
+impl_connection!(smtp);
+
+/// What a server does with a peer.
+pub trait Session: Send {
+    /// The protocol it speaks.
+    type Connection: Connection;
+
+    /// The connection itself.
+    fn connection(&mut self) -> &mut Self::Connection;
+
+    /// Greets. It is not called again after STARTTLS.
+    fn open(&mut self, io: &mut Io) -> impl Future<Output = Result<(), Stop>> + Send;
+
+    /// Deals with an event.
+    fn event(&mut self, event: EventOf<'_, Self>, io: &mut Io) -> impl Future<Output = Result<(), Stop>> + Send;
+
+    /// TLS is up.
+    fn secured(&mut self) {}
+
+    /// The server stops. Between two commands: says so to the peer, if the protocol can, and answers `true`.
+    /// In the midst of something that should be finished first: answers `false`, and is asked again later.
+    fn stop(&mut self, io: &mut Io) -> bool {
+        let _ = io;
+        true
+    }
+
+    /// The peer took too long: says so, if the protocol can.
+    fn timed_out(&mut self, io: &mut Io) {
+        let _ = io;
+    }
+}
+
+/// The events of a session's connection.
+pub type EventOf<'b, S> = <<S as Session>::Connection as Connection>::Event<'b>;
+
+/// The errors of a session's connection.
+pub type ErrorOf<S> = <<S as Session>::Connection as Connection>::Error;
+
+/// Why a session ends before its protocol says so.
+#[derive(Debug, Error)]
+pub enum Stop {
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The session said what its protocol does not allow at this point: a defect of the session.
+    #[error("{0}")]
+    Misuse(String),
+    /// The session cannot go on for a reason of its own; it has been logged.
+    #[error("{0}")]
+    Session(&'static str),
+    /// The peer reads too slowly.
+    #[error("the peer did not read for {0:?}")]
+    WriteTimeout(Duration),
+}
+
+/// How a connection ended.
+#[derive(Debug, Error)]
+pub enum Failure<E> {
+    /// The peer closed or broke the connection without leave.
+    #[error("connection lost: {0}")]
+    Lost(#[source] io::Error),
+    /// The peer spoke wrongly beyond repair.
+    #[error(transparent)]
+    Protocol(E),
+    /// The peer took too long.
+    #[error("the peer sent nothing complete for {0:?}")]
+    ReadTimeout(Duration),
+    /// The session gave up.
+    #[error(transparent)]
+    Stopped(#[from] Stop),
+    /// TLS could not be set up.
+    #[error("TLS: {0}")]
+    Tls(#[source] io::Error),
+}
+
+/// Time limits that are the server's own.
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    /// For the peer's next command or piece of a message; the protocol's own where `None`.
+    pub read: Option<Duration>,
+    /// For the peer to take any of what is written to it.
+    pub write: Duration,
+    /// For a TLS handshake.
+    pub handshake: Duration,
+}
+
+/// 5 minutes to read something, half a minute for a handshake.
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { read: None, write: Duration::from_secs(300), handshake: Duration::from_secs(30) }
+    }
+}
+
+/// A read of this size is enough for any command; it doubles while reads fill it.
+const SMALL_READ: usize = 2 * 1024;
+/// No gain was measured beyond it.
+const LARGE_READ: usize = 64 * 1024;
+/// What is owed is written when it reaches this size, even with more to decode.
+const FLUSH_AT: usize = 64 * 1024;
+
+/// What a connection keeps to write its next answer into.
+const KEPT_OUT: usize = 512;
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// Taken for a handshake that failed.
+    Gone,
+}
+
+/// The sending half of a connection, for the use of a [`Session`].
+pub struct Io {
+    stream: Stream,
+    /// What is owed to the peer.
+    pub out: Vec<u8>,
+    write_timeout: Duration,
+}
+
+impl Io {
+    /// Writes out what is owed.
+    ///
+    /// # Errors
+    ///
+    /// When the peer is gone or does not read.
+    pub async fn flush(&mut self) -> Result<(), Stop> {
+        let mut rest = &self.out[..];
+        while !rest.is_empty() {
+            let written = match timeout(self.write_timeout, self.stream.write(rest)).await {
+                Ok(Ok(0)) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(written) => written?,
+                Err(_) => return Err(Stop::WriteTimeout(self.write_timeout)),
+            };
+            rest.advance(written);
+        }
+        match timeout(self.write_timeout, self.stream.flush()).await {
+            Ok(flushed) => flushed?,
+            Err(_) => return Err(Stop::WriteTimeout(self.write_timeout)),
+        }
+        self.out.clear();
+        self.out.shrink_to(KEPT_OUT);
+        Ok(())
+    }
+
+    /// Writes out what is owed if it has grown large: call it between the pieces of something long.
+    ///
+    /// # Errors
+    ///
+    /// As for [`flush`](Self::flush).
+    pub async fn flush_if_large(&mut self) -> Result<(), Stop> {
+        if self.out.len() >= FLUSH_AT { self.flush().await } else { Ok(()) }
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+}
+
+impl Stream {
+    async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read_buf(buffer).await,
+            Self::Tls(stream) => stream.read_buf(buffer).await,
+            Self::Gone => Ok(0),
+        }
+    }
+
+    async fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(octets).await,
+            Self::Tls(stream) => stream.write(octets).await,
+            Self::Gone => Ok(0),
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tls(stream) => stream.flush().await,
+            Self::Plain(_) | Self::Gone => Ok(()),
+        }
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.shutdown().await,
+            Self::Tls(stream) => stream.shutdown().await,
+            Self::Gone => Ok(()),
+        }
+    }
+
+    /// Appends what has arrived to `input`, at most about `size` octets, and adapts `size` to what comes.
+    ///
+    /// An empty buffer is freed while nothing arrives, where the socket tells without one.
+    async fn fill(&mut self, input: &mut BytesMut, size: &mut usize) -> io::Result<usize> {
+        if let (Self::Plain(stream), true) = (&*self, input.is_empty()) {
+            *input = BytesMut::new();
+            stream.readable().await?;
+        }
+        input.reserve(*size);
+        let read = self.read(input).await?;
+        *size = if read >= *size { LARGE_READ.min(*size * 2) } else { SMALL_READ.max(*size / 2) };
+        Ok(read)
+    }
+}
+
+/// What the driver does next.
+enum Next {
+    /// The event that took so many octets has been dealt with.
+    Dealt(usize),
+    /// So many octets carry nothing.
+    Skip(usize),
+    /// More octets are needed.
+    Read,
+    /// TLS is to be set up.
+    Tls,
+}
+
+/// A connection with its socket.
+pub struct Driver<S> {
+    session: S,
+    io: Io,
+    input: BytesMut,
+    read_size: usize,
+    tls: Option<Arc<ServerConfig>>,
+    timeouts: Timeouts,
+    stop: watch::Receiver<bool>,
+}
+
+impl<S: Session> Driver<S> {
+    /// A connection just accepted. `tls` is what STARTTLS hands over to; `stop` turns true when the server stops.
+    pub fn new(
+        session: S,
+        stream: TcpStream,
+        tls: Option<Arc<ServerConfig>>,
+        timeouts: Timeouts,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let io = Io { stream: Stream::Plain(stream), out: Vec::new(), write_timeout: timeouts.write };
+        Self { session, io, input: BytesMut::new(), read_size: SMALL_READ, tls, timeouts, stop }
+    }
+
+    /// Begins with TLS, then runs as [`run`](Self::run) does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Self::run).
+    pub async fn run_tls(mut self) -> Result<(), Failure<ErrorOf<S>>> {
+        self.handshake().await?;
+        self.run().await
+    }
+
+    /// Runs the connection to its end.
+    ///
+    /// # Errors
+    ///
+    /// When it ends otherwise than by the protocol.
+    pub async fn run(mut self) -> Result<(), Failure<ErrorOf<S>>> {
+        self.session.open(&mut self.io).await?;
+        let end = self.converse().await;
+        if !matches!(end, Err(Failure::Lost(_) | Failure::Tls(_) | Failure::Stopped(_))) {
+            self.io.flush().await?;
+            // The peer may have closed first.
+            let _ = timeout(self.timeouts.write, self.io.stream.close()).await;
+        }
+        end
+    }
+
+    async fn converse(&mut self) -> Result<(), Failure<ErrorOf<S>>> {
+        let mut deadline = None;
+        while !self.session.connection().is_closed() {
+            match self.step().await? {
+                Next::Dealt(consumed) => {
+                    self.input.advance(consumed);
+                    self.io.flush_if_large().await?;
+                    deadline = None;
+                }
+                Next::Skip(consumed) => self.input.advance(consumed),
+                Next::Read => {
+                    self.io.flush().await?;
+                    if !self.read(&mut deadline).await? {
+                        return Ok(());
+                    }
+                }
+                Next::Tls => {
+                    self.io.flush().await?;
+                    self.session.connection().secured(&self.input).map_err(Failure::Protocol)?;
+                    self.handshake().await?;
+                    self.session.secured();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes what stands at the front of the buffer, and lets the session deal with it.
+    async fn step(&mut self) -> Result<Next, Failure<ErrorOf<S>>> {
+        let step = self.session.connection().receive(&self.input).map_err(Failure::Protocol)?;
+        Ok(match step {
+            Step::Event { consumed, event } => {
+                self.session.event(event, &mut self.io).await?;
+                Next::Dealt(consumed)
+            }
+            Step::Skip { consumed } => Next::Skip(consumed),
+            Step::NeedInput => Next::Read,
+            Step::Paused if self.session.connection().wants_tls() => Next::Tls,
+            Step::Paused => return Err(Stop::Session("an event was not answered").into()),
+        })
+    }
+
+    /// Appends octets to the buffer. `false`: the server stops, and the session has taken its leave.
+    ///
+    /// The deadline stands from the first wait after an event, so that sending octets one by one gains no time.
+    async fn read(&mut self, deadline: &mut Option<Instant>) -> Result<bool, Failure<ErrorOf<S>>> {
+        let allowed = self.timeouts.read.unwrap_or_else(|| self.session.connection().timeout());
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + allowed);
+        let mut read = None;
+        if !*self.stop.borrow() {
+            let octets = timeout_at(deadline, self.io.stream.fill(&mut self.input, &mut self.read_size));
+            tokio::select! {
+                biased;
+                octets = octets => read = Some(octets),
+                _ = self.stop.changed() => {}
+            }
+        }
+        let read = match read {
+            Some(read) => read,
+            None if self.session.stop(&mut self.io) => return Ok(false),
+            None => timeout_at(deadline, self.io.stream.fill(&mut self.input, &mut self.read_size)).await,
+        };
+        match read {
+            Ok(Ok(0)) => Err(Failure::Lost(io::ErrorKind::UnexpectedEof.into())),
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(error)) => Err(Failure::Lost(error)),
+            Err(_) => {
+                self.session.timed_out(&mut self.io);
+                Err(Failure::ReadTimeout(allowed))
+            }
+        }
+    }
+
+    async fn handshake(&mut self) -> Result<(), Failure<ErrorOf<S>>> {
+        let stream = std::mem::replace(&mut self.io.stream, Stream::Gone);
+        let (Stream::Plain(stream), Some(config)) = (stream, self.tls.clone()) else {
+            return Err(Failure::Tls(io::ErrorKind::Unsupported.into()));
+        };
+        match timeout(self.timeouts.handshake, TlsAcceptor::from(config).accept(stream)).await {
+            Ok(Ok(stream)) => self.io.stream = Stream::Tls(Box::new(stream)),
+            Ok(Err(error)) => return Err(Failure::Tls(error)),
+            Err(_) => return Err(Failure::Tls(io::ErrorKind::TimedOut.into())),
+        }
+        Ok(())
+    }
+}

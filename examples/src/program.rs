@@ -1,0 +1,242 @@
+//! The command line of the programs: what they are told, and what they say first.
+
+use std::io::{self, BufRead, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use lexopt::{Arg, Parser, ValueExt};
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use crate::accounts::{Accounts, AccountsError};
+use crate::config::{Address, Config, ConfigError};
+use crate::log::{self, Format};
+use crate::server::{Protocol, Server, Site, StartError, make_private_directory};
+use crate::tls;
+
+/// Which program it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// All protocols.
+    Mailserver,
+    /// POP3 alone.
+    Pop3d,
+}
+
+/// Why a program ends.
+#[derive(Debug, Error)]
+enum ProgramError {
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    #[error("{0}; try --help")]
+    Arguments(#[from] lexopt::Error),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot read the password: {0}")]
+    Password(#[source] io::Error),
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+enum Task {
+    Help,
+    Serve,
+    UserAdd(String),
+    UserList,
+    UserRemove(String),
+}
+
+struct Arguments {
+    config: Option<PathBuf>,
+    data: Option<PathBuf>,
+    log: Format,
+    task: Task,
+}
+
+impl Program {
+    /// Does what the command line says.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.run_task() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{}: {error}", self.name());
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mailserver => "mailserver",
+            Self::Pop3d => "pop3d",
+        }
+    }
+
+    fn usage(self) -> String {
+        format!(
+            "usage: {0} [--data DIR] [--config FILE] [--log text|json]\n       \
+             {0} user add NAME [--data DIR]     the password is read from standard input\n       \
+             {0} user list [--data DIR]\n       \
+             {0} user remove NAME [--data DIR]  its mail stays\n",
+            self.name()
+        )
+    }
+
+    fn run_task(self) -> Result<(), ProgramError> {
+        let arguments = Arguments::parse(Parser::from_env())?;
+        let mut config = arguments.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
+        if let Some(data) = arguments.data {
+            config.data = data;
+        }
+        match arguments.task {
+            Task::Help => print!("{}", self.usage()),
+            Task::Serve => return self.serve(config, arguments.log, arguments.config.is_none()),
+            Task::UserAdd(name) => {
+                make_private_directory(&config.data)?;
+                Accounts::open(&config.data)?.add(&name, &read_password()?)?;
+            }
+            Task::UserList => Accounts::open(&config.data)?.all().keys().for_each(|name| println!("{name}")),
+            Task::UserRemove(name) => Accounts::open(&config.data)?.remove(&name)?,
+        }
+        Ok(())
+    }
+
+    fn serve(self, mut config: Config, format: Format, demo: bool) -> Result<(), ProgramError> {
+        log::start(format);
+        if self == Self::Pop3d {
+            let listen = &mut config.listen;
+            [&mut listen.smtp, &mut listen.submission, &mut listen.submissions, &mut listen.lmtp]
+                .into_iter()
+                .for_each(|address| *address = Address::Off);
+        }
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ProgramError::Runtime)?;
+        runtime.block_on(async {
+            let server = Server::listen(Site::new(config)?).await?;
+            for (protocol, address) in server.addresses() {
+                info!(%protocol, %address, "listening");
+            }
+            if demo {
+                make_demo_account(&server)?;
+            }
+            let stop = stop_signal().map_err(ProgramError::Runtime)?;
+            reload_on_hangup(&server).map_err(ProgramError::Runtime)?;
+            server.run(stop).await;
+            Ok(())
+        })
+    }
+}
+
+impl Arguments {
+    fn parse(mut parser: Parser) -> Result<Self, lexopt::Error> {
+        let (mut config, mut data, mut log, mut help, mut words) = (None, None, Format::Text, false, Vec::new());
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Arg::Long("config") => config = Some(PathBuf::from(parser.value()?)),
+                Arg::Long("data") => data = Some(PathBuf::from(parser.value()?)),
+                Arg::Long("log") => log = parser.value()?.parse_with(format)?,
+                Arg::Long("help") | Arg::Short('h') => help = true,
+                Arg::Value(word) => words.push(word.string()?),
+                other => return Err(other.unexpected()),
+            }
+        }
+        let task = if help { Task::Help } else { Task::parse(&words)? };
+        Ok(Self { config, data, log, task })
+    }
+}
+
+fn format(word: &str) -> Result<Format, &'static str> {
+    match word {
+        "json" => Ok(Format::Json),
+        "text" => Ok(Format::Text),
+        _ => Err("expected text or json"),
+    }
+}
+
+impl Task {
+    fn parse(words: &[String]) -> Result<Self, lexopt::Error> {
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        match words[..] {
+            [] => Ok(Self::Serve),
+            ["user", "add", name] => Ok(Self::UserAdd(name.to_owned())),
+            ["user", "list"] => Ok(Self::UserList),
+            ["user", "remove", name] => Ok(Self::UserRemove(name.to_owned())),
+            _ => Err(format!("there is no command {:?}", words.join(" ")).into()),
+        }
+    }
+}
+
+/// The first line of standard input, without its end.
+fn read_password() -> Result<String, ProgramError> {
+    let mut line = String::new();
+    io::stdin().lock().take(4096).read_line(&mut line).map_err(ProgramError::Password)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Where there is no account and no configuration, somebody tries the server: makes an account, and says how to use it.
+fn make_demo_account(server: &Server) -> Result<(), ProgramError> {
+    let accounts = server.site().logins.accounts();
+    if !accounts.all().is_empty() {
+        return Ok(());
+    }
+    let mut random = [0; 12];
+    getrandom::fill(&mut random).map_err(|error| ProgramError::Runtime(io::Error::other(error)))?;
+    let password: String = random.iter().map(|octet| char::from(LETTERS[usize::from(octet % 32)])).collect();
+    accounts.add("demo", &password)?;
+    let address = |of| server.addresses().find(|(protocol, _)| *protocol == of).map(|(_, address)| address);
+    println!("There was no account: made one, demo, with the password {password}\n");
+    if let Some(smtp) = address(Protocol::Smtp) {
+        println!("Send a message:\n\n{}\n", send_command(smtp));
+    }
+    if let Some(pop3) = address(Protocol::Pop3) {
+        let (certificate, _) = tls::paths(&server.site().config);
+        println!("Read it:\n\n{}\n", read_command(pop3, &certificate, &password));
+    }
+    println!("`user add NAME` makes accounts of your own, `user remove demo` removes this one.");
+    Ok(())
+}
+
+/// 32 letters and digits of which none looks like another.
+const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+fn send_command(smtp: SocketAddr) -> String {
+    format!(
+        "printf 'From: me@localhost\\nTo: demo@localhost\\nSubject: hello\\n\\nIt works.\\n' |\n    \
+         curl --silent --show-error smtp://{smtp} --mail-from me@localhost --mail-rcpt demo@localhost --upload-file - --crlf"
+    )
+}
+
+fn read_command(pop3: SocketAddr, certificate: &Path, password: &str) -> String {
+    format!(
+        "curl --silent --show-error --ssl-reqd --cacert '{}' pop3://localhost:{}/1 --user demo:{password}",
+        certificate.display(),
+        pop3.port()
+    )
+}
+
+/// SIGTERM or SIGINT.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// SIGHUP: a new certificate, as after a renewal.
+fn reload_on_hangup(server: &Server) -> io::Result<()> {
+    let (mut hangup, site) = (signal(SignalKind::hangup())?, server.site().clone());
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            site.reload_tls();
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! SASL through rsasl: PLAIN, LOGIN, SCRAM-SHA-1 and SCRAM-SHA-256, for any protocol.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rsasl::callback::{Context, Request, SessionCallback, SessionData};
+use rsasl::mechanisms::scram::properties::ScramStoredPassword;
+use rsasl::prelude::{
+    Mechname, MessageSent, SASLConfig, SASLError, SASLServer, Session, SessionError, State, Validation,
+};
+use rsasl::property::{AuthId, AuthzId, Password};
+use rsasl::validate::{Validate, ValidationError};
+
+use crate::accounts::{Account, Verifier};
+use crate::login::{LoginError, Logins};
+
+/// The mechanisms, best first. Those that show the password come last.
+pub const MECHANISMS: [&str; 4] = ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
+
+/// Starts conversations.
+#[derive(Clone, Debug)]
+pub struct Sasl {
+    logins: Arc<Logins>,
+}
+
+/// What a client claims, once its mechanism is through.
+enum Claim {
+    /// A name and a password, to be checked.
+    Password(String, Vec<u8>),
+    /// A name, by a proof that was checked.
+    Proven(String),
+    /// To act for somebody else, which nobody may.
+    SomebodyElse(String),
+}
+
+struct Claimed;
+
+impl Validation for Claimed {
+    type Value = Claim;
+}
+
+/// One authentication. The octets that go in and come out are those of SASL; the protocol puts them into base64.
+pub struct Conversation {
+    session: Session<Claimed>,
+    logins: Arc<Logins>,
+    mechanism: &'static str,
+    state: Progress,
+    /// Whom SCRAM was asked about, to count its failure.
+    user: Arc<Mutex<String>>,
+}
+
+enum Progress {
+    Fresh,
+    Running,
+    /// Proven. What the server has to prove in turn is with the client, which answers with nothing.
+    Proven(Arc<Account>),
+}
+
+/// What a conversation wants next.
+pub enum Step {
+    /// The client's answer to this.
+    Challenge(Vec<u8>),
+    /// Nothing: this is who it is.
+    Done(Arc<Account>),
+}
+
+impl Sasl {
+    /// Conversations about these logins.
+    pub fn new(logins: Arc<Logins>) -> Self {
+        Self { logins }
+    }
+
+    /// Begins one, with a mechanism of [`MECHANISMS`] in any case.
+    ///
+    /// # Errors
+    ///
+    /// When it is none of them.
+    pub fn start(&self, mechanism: &str) -> Result<Conversation, LoginError> {
+        let known = MECHANISMS.into_iter().find(|known| known.eq_ignore_ascii_case(mechanism));
+        let mechanism = known.ok_or(LoginError::Temporary)?;
+        let user = Arc::<Mutex<String>>::default();
+        let callback = Callback { logins: Arc::clone(&self.logins), user: Arc::clone(&user) };
+        let session = session(callback, mechanism).map_err(|_| LoginError::Temporary)?;
+        Ok(Conversation { session, logins: Arc::clone(&self.logins), mechanism, state: Progress::Fresh, user })
+    }
+}
+
+fn session(callback: Callback, mechanism: &str) -> Result<Session<Claimed>, SASLError> {
+    let config = SASLConfig::builder().with_default_mechanisms().with_callback(callback)?;
+    let name = Mechname::parse(mechanism.as_bytes()).map_err(|_| SASLError::NoSharedMechanism)?;
+    SASLServer::<Claimed>::new(config).start_suggested(name)
+}
+
+impl Conversation {
+    /// The mechanism's name.
+    pub fn mechanism(&self) -> &'static str {
+        self.mechanism
+    }
+
+    /// Goes on with what the client said; `None` where it has said nothing but the mechanism's name.
+    ///
+    /// # Errors
+    ///
+    /// When the login failed, or the client does not keep to the mechanism. The conversation is over then.
+    pub async fn step(&mut self, input: Option<&[u8]>, peer: IpAddr) -> Result<Step, LoginError> {
+        self.logins.admit(peer)?;
+        let fresh = matches!(self.state, Progress::Fresh);
+        match (std::mem::replace(&mut self.state, Progress::Running), input) {
+            (Progress::Proven(account), _) => return Ok(Step::Done(account)),
+            // It speaks second: the server asks for its first message with nothing.
+            (Progress::Fresh, None) if self.mechanism != "LOGIN" => return Ok(Step::Challenge(Vec::new())),
+            _ => {}
+        }
+        let mut challenge = Vec::new();
+        if fresh && self.mechanism == "LOGIN" && input.is_some() {
+            // The initial response is the name: what asks for it is left unsaid.
+            self.session.step(None, &mut Vec::new()).map_err(|_| LoginError::Temporary)?;
+        }
+        let stepped = self.session.step(input, &mut challenge);
+        let user = self.user.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match stepped {
+            Ok(State::Running) => Ok(Step::Challenge(challenge)),
+            Ok(State::Finished(sent)) => {
+                let account = self.judge(peer, &user).await?;
+                if matches!(sent, MessageSent::No) {
+                    return Ok(Step::Done(account));
+                }
+                self.state = Progress::Proven(account);
+                Ok(Step::Challenge(challenge))
+            }
+            Err(_) => Err(self.logins.failed(peer, &user).await),
+        }
+    }
+
+    async fn judge(&mut self, peer: IpAddr, user: &str) -> Result<Arc<Account>, LoginError> {
+        match self.session.validation() {
+            Some(Claim::Password(name, password)) => self.logins.check(peer, &name, &password).await,
+            Some(Claim::Proven(name)) => self.logins.accounts().find(&name).ok_or(LoginError::BadCredentials),
+            Some(Claim::SomebodyElse(name)) => Err(self.logins.failed(peer, &name).await),
+            None => Err(self.logins.failed(peer, user).await),
+        }
+    }
+}
+
+struct Callback {
+    logins: Arc<Logins>,
+    user: Arc<Mutex<String>>,
+}
+
+impl SessionCallback for Callback {
+    /// SCRAM asks what is kept of the user's password.
+    fn callback(
+        &self,
+        session: &SessionData,
+        context: &Context<'_>,
+        request: &mut Request<'_>,
+    ) -> Result<(), SessionError> {
+        let Some(name) = context.get_ref::<AuthId>() else { return Ok(()) };
+        name.clone_into(&mut self.user.lock().unwrap_or_else(PoisonError::into_inner));
+        let sha_1 = session.mechanism().mechanism.as_str() == "SCRAM-SHA-1";
+        let verifier = match self.logins.accounts().find(name) {
+            Some(account) if sha_1 => account.scram_sha_1.clone(),
+            Some(account) => account.scram_sha_256.clone(),
+            None => Verifier::fake(self.logins.key(), name, if sha_1 { 20 } else { 32 }),
+        };
+        let Verifier { iterations, salt, stored_key, server_key } = &verifier;
+        request.satisfy::<ScramStoredPassword<'_>>(&ScramStoredPassword::new(
+            *iterations,
+            salt,
+            stored_key,
+            server_key,
+        ))?;
+        Ok(())
+    }
+
+    fn validate(
+        &self,
+        _session: &SessionData,
+        context: &Context<'_>,
+        validate: &mut Validate<'_>,
+    ) -> Result<(), ValidationError> {
+        let Some(name) = context.get_ref::<AuthId>() else { return Ok(()) };
+        let for_another = context.get_ref::<AuthzId>().is_some_and(|other| !other.is_empty() && other != name);
+        let claim = match context.get_ref::<Password>() {
+            _ if for_another => Claim::SomebodyElse(name.to_owned()),
+            Some(password) => Claim::Password(name.to_owned(), password.to_vec()),
+            None => Claim::Proven(name.to_owned()),
+        };
+        validate.finalize::<Claimed>(claim);
+        Ok(())
+    }
+}

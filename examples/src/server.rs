@@ -1,0 +1,342 @@
+//! Listens, starts a session for each connection, and ends in order.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::rustls::ServerConfig;
+use tracing::{debug, error, info, warn};
+
+use crate::accounts::{Account, Accounts, AccountsError};
+use crate::admission::{Admission, Admitted};
+use crate::config::{Address, Config, Listen};
+use crate::delivery::Deliverer;
+use crate::driver::{Driver, Failure, Session, Stop};
+use crate::login::Logins;
+use crate::maildrop::Snapshots;
+use crate::pop3::Pop3;
+use crate::sasl::Sasl;
+use crate::smtp::{Role, Smtp};
+use crate::tls::{self, TlsError};
+
+/// Why a server does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The accounts cannot be read.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    /// The data directory cannot be made.
+    #[error("cannot make the data directory {path:?}: {source}")]
+    Data {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for {protocol}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// For which protocol.
+        protocol: Protocol,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The system has no thread to give.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+    /// There is no certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// What a port speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the field's own names")]
+pub enum Protocol {
+    Lmtp,
+    Pop3,
+    Pop3s,
+    Smtp,
+    Submission,
+    Submissions,
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Lmtp => "LMTP",
+            Self::Pop3 => "POP3",
+            Self::Pop3s => "POP3 over TLS",
+            Self::Smtp => "SMTP",
+            Self::Submission => "submission",
+            Self::Submissions => "submission over TLS",
+        })
+    }
+}
+
+impl Protocol {
+    fn begins_with_tls(self) -> bool {
+        matches!(self, Self::Pop3s | Self::Submissions)
+    }
+
+    /// What is said to a connection that is one too many.
+    fn refusal(self, why: &str) -> Option<String> {
+        match self {
+            Self::Pop3 => Some(format!("-ERR [SYS/TEMP] {why}\r\n")),
+            Self::Lmtp | Self::Smtp | Self::Submission => Some(format!("421 4.3.2 {why}\r\n")),
+            Self::Pop3s | Self::Submissions => None,
+        }
+    }
+}
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Site {
+    /// What the operator decides.
+    pub config: Config,
+    /// Who may log in.
+    pub logins: Arc<Logins>,
+    /// Logins with SASL.
+    pub sasl: Sasl,
+    /// Puts messages into mailboxes.
+    pub deliverer: Deliverer,
+    /// What is known of maildrops.
+    pub snapshots: Snapshots,
+    tls: RwLock<Arc<ServerConfig>>,
+}
+
+impl Site {
+    /// Opens what `config` names, and makes what is not there.
+    ///
+    /// # Errors
+    ///
+    /// When something cannot be opened or made.
+    pub fn new(config: Config) -> Result<Self, StartError> {
+        make_private_directory(&config.data)?;
+        let accounts = Arc::new(Accounts::open(&config.data)?);
+        let logins = Arc::new(Logins::new(accounts, Duration::from_secs(config.auth.remember_seconds))?);
+        Ok(Self {
+            sasl: Sasl::new(Arc::clone(&logins)),
+            logins,
+            deliverer: Deliverer::start().map_err(StartError::Thread)?,
+            snapshots: Snapshots::default(),
+            tls: RwLock::new(tls::server_config(&config)?),
+            config,
+        })
+    }
+
+    /// Where the mail of an account is. Its name is safe as a file's name.
+    pub fn maildir_of(&self, account: &Account) -> PathBuf {
+        self.config.data.join("mail").join(&account.name)
+    }
+
+    /// Who gets mail for `postmaster`.
+    pub fn postmaster(&self) -> Option<Arc<Account>> {
+        let accounts = self.logins.accounts();
+        accounts.find(&self.config.postmaster).or_else(|| accounts.all().values().next().cloned())
+    }
+
+    fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads certificate and key anew. Connections that are up keep theirs; so does the server if the new ones do not serve.
+    pub fn reload_tls(&self) {
+        match tls::server_config(&self.config) {
+            Ok(config) => {
+                *self.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
+                info!("certificate read anew");
+            }
+            Err(error) => error!(%error, "the certificate stays as it was"),
+        }
+    }
+}
+
+/// Makes a directory for the server's eyes alone; one that is there stays as it is.
+///
+/// # Errors
+///
+/// When it cannot be made.
+pub fn make_private_directory(path: &std::path::Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StartError::Data { path: path.to_owned(), source })
+}
+
+/// Listening sockets, and what is behind them.
+#[derive(Debug)]
+pub struct Server {
+    site: Arc<Site>,
+    listeners: Vec<(Protocol, TcpListener)>,
+}
+
+impl Server {
+    /// Listens. Nothing is accepted before [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be had.
+    pub async fn listen(site: Site) -> Result<Self, StartError> {
+        let mut listeners = Vec::new();
+        for (protocol, address) in addresses(&site.config.listen) {
+            let Address::At(address) = address else { continue };
+            let listener = TcpListener::bind(address).await;
+            listeners.push((protocol, listener.map_err(|source| StartError::Listen { address, protocol, source })?));
+        }
+        Ok(Self { site: Arc::new(site), listeners })
+    }
+
+    /// What is listened on.
+    pub fn addresses(&self) -> impl Iterator<Item = (Protocol, SocketAddr)> {
+        self.listeners.iter().filter_map(|(protocol, listener)| Some((*protocol, listener.local_addr().ok()?)))
+    }
+
+    /// What all sessions share.
+    pub fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
+    /// Serves until `stop` is there; then accepts nothing more, lets transactions end, and returns when all have or when their time is up.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let (stopping, stopped) = watch::channel(false);
+        // Each connection holds a sender: when all are dropped, all have ended.
+        let (running, mut all_ended) = mpsc::channel::<()>(1);
+        let limits = &self.site.config.limits;
+        let door = Door {
+            site: Arc::clone(&self.site),
+            admission: Admission::new(limits.connections, limits.connections_per_address),
+            stopped,
+            running,
+        };
+        let accepting: Vec<_> = self
+            .listeners
+            .into_iter()
+            .map(|(protocol, listener)| tokio::spawn(door.clone().accept(protocol, listener)))
+            .collect();
+        drop(door);
+        stop.await;
+        info!("stopping");
+        accepting.iter().for_each(tokio::task::JoinHandle::abort);
+        for accepting in accepting {
+            // It was aborted.
+            let _ = accepting.await;
+        }
+        let _ = stopping.send(true);
+        let patience = Duration::from_secs(self.site.config.timeouts.shutdown_seconds);
+        if timeout(patience, all_ended.recv()).await.is_err() {
+            warn!("connections were cut off");
+        }
+    }
+}
+
+fn addresses(listen: &Listen) -> [(Protocol, Address); 6] {
+    [
+        (Protocol::Smtp, listen.smtp),
+        (Protocol::Submission, listen.submission),
+        (Protocol::Submissions, listen.submissions),
+        (Protocol::Lmtp, listen.lmtp),
+        (Protocol::Pop3, listen.pop3),
+        (Protocol::Pop3s, listen.pop3s),
+    ]
+}
+
+#[derive(Clone)]
+struct Door {
+    site: Arc<Site>,
+    admission: Admission,
+    stopped: watch::Receiver<bool>,
+    running: mpsc::Sender<()>,
+}
+
+/// What counts a connection while it lasts.
+type Ticket = (Admitted, mpsc::Sender<()>);
+
+impl Door {
+    async fn accept(self, protocol: Protocol, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.admit(protocol, stream, peer),
+                Err(error) => {
+                    // Out of file descriptors, mostly: trying again at once would only burn the processor.
+                    error!(%protocol, %error, "cannot accept");
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, protocol: Protocol, stream: TcpStream, peer: SocketAddr) {
+        match self.admission.admit(peer.ip()) {
+            Ok(admitted) => self.serve(protocol, stream, peer, (admitted, self.running.clone())),
+            Err(full) => {
+                warn!(%protocol, %peer, "{full}");
+                if let Some(refusal) = protocol.refusal(&full.to_string()) {
+                    tokio::spawn(refuse(stream, refusal));
+                }
+            }
+        }
+    }
+
+    fn serve(&self, protocol: Protocol, stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
+        debug!(%protocol, %peer, "connected");
+        // Answers are written whole; none gains from waiting.
+        let _ = stream.set_nodelay(true);
+        let Ok(local) = stream.local_addr() else { return };
+        let tls = protocol.begins_with_tls();
+        let smtp = |role| Smtp::new(Arc::clone(&self.site), role, peer, local, tls);
+        match protocol {
+            Protocol::Lmtp => self.spawn(protocol, smtp(Role::Lmtp), stream, peer, ticket),
+            Protocol::Smtp => self.spawn(protocol, smtp(Role::Relay), stream, peer, ticket),
+            Protocol::Submission | Protocol::Submissions => {
+                self.spawn(protocol, smtp(Role::Submission), stream, peer, ticket);
+            }
+            Protocol::Pop3 | Protocol::Pop3s => {
+                self.spawn(protocol, Pop3::new(Arc::clone(&self.site), peer, tls), stream, peer, ticket);
+            }
+        }
+    }
+
+    fn spawn<S: Session + 'static>(
+        &self,
+        protocol: Protocol,
+        session: S,
+        stream: TcpStream,
+        peer: SocketAddr,
+        ticket: Ticket,
+    ) {
+        let timeouts = self.site.config.timeouts.driver();
+        let driver = Driver::new(session, stream, Some(self.site.tls()), timeouts, self.stopped.clone());
+        tokio::spawn(async move {
+            let ended = if protocol.begins_with_tls() { driver.run_tls().await } else { driver.run().await };
+            match ended {
+                Ok(()) => debug!(%protocol, %peer, "ended"),
+                Err(failure) => report(protocol, peer, &failure),
+            }
+            drop(ticket);
+        });
+    }
+}
+
+/// Peers that vanish are the network's everyday; our own failures are not.
+fn report<E: std::error::Error>(protocol: Protocol, peer: SocketAddr, failure: &Failure<E>) {
+    match failure {
+        Failure::Lost(_) | Failure::Tls(_) => debug!(%protocol, %peer, %failure, "ended"),
+        Failure::Stopped(Stop::Misuse(_) | Stop::Session(_)) => error!(%protocol, %peer, %failure, "ended"),
+        _ => info!(%protocol, %peer, %failure, "ended"),
+    }
+}
+
+/// The peer need not take it.
+async fn refuse(mut stream: TcpStream, refusal: String) {
+    let _ = timeout(Duration::from_secs(1), stream.write_all(refusal.as_bytes())).await;
+}

@@ -1,0 +1,360 @@
+//! The SMTP server, for submission and LMTP too: what the [`driver`](crate::driver) runs for each connection.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Zoned;
+use postrider_smtp_proto::server::{BodyEnd, Config, Connection, Event};
+use postrider_smtp_proto::{
+    Address, Code, Command, Extensions, ForwardPath, Host, Limits, Mailbox, Mechanism, Parameters, Reply, ReversePath,
+    SaslLine, Secret,
+};
+use tracing::{info, warn};
+
+use crate::accounts::Account;
+use crate::delivery::{DeliveryError, Incoming, Outcomes};
+use crate::driver::{EventOf, Io, Session, Stop};
+use crate::login::LoginError;
+use crate::sasl::{self, Conversation, MECHANISMS};
+use crate::server::Site;
+
+/// Whom the port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Other servers, with SMTP.
+    Relay,
+    /// Users, who log in.
+    Submission,
+    /// A server in front of this one, with LMTP.
+    Lmtp,
+}
+
+/// One SMTP session.
+pub struct Smtp {
+    connection: Connection,
+    site: Arc<Site>,
+    role: Role,
+    peer: IpAddr,
+    /// Our own address, which a recipient may name in brackets.
+    local: IpAddr,
+    /// What the client calls itself.
+    client: String,
+    account: Option<Arc<Account>>,
+    conversation: Option<Conversation>,
+    transaction: Transaction,
+}
+
+/// From `MAIL` to the end of the message.
+#[derive(Default)]
+struct Transaction {
+    from: String,
+    utf8: bool,
+    recipients: Vec<Recipient>,
+    /// Each once, however many recipients it has.
+    mailboxes: Vec<PathBuf>,
+    message: Option<Incoming>,
+}
+
+struct Recipient {
+    address: String,
+    /// Its place in `mailboxes`.
+    mailbox: usize,
+}
+
+impl Smtp {
+    /// A session with `peer`, who connected to `local`; `tls` when the connection began with it.
+    pub fn new(site: Arc<Site>, role: Role, peer: SocketAddr, local: SocketAddr, tls: bool) -> Self {
+        let mut limits = Limits::default();
+        limits.message = site.config.limits.message_octets;
+        limits.recipients = site.config.limits.recipients;
+        let submission = role == Role::Submission;
+        let connection = Connection::new(Config {
+            extensions: extensions(&site, role, tls),
+            limits,
+            lmtp: role == Role::Lmtp,
+            require_auth: submission,
+            require_tls: submission && !site.config.auth.plaintext,
+            tls,
+            ..Config::default()
+        });
+        let (peer, local) = (peer.ip().to_canonical(), local.ip().to_canonical());
+        let (client, transaction) = (String::new(), Transaction::default());
+        Self { connection, site, role, peer, local, client, account: None, conversation: None, transaction }
+    }
+
+    async fn command(&mut self, command: Command<'_>, io: &mut Io) -> Result<(), Stop> {
+        let reply = match command {
+            Command::Auth { mechanism, initial } => return self.auth(mechanism, initial, io).await,
+            Command::Data => self.data(),
+            Command::Ehlo(name) | Command::Helo(name) | Command::Lhlo(name) => {
+                self.client = String::from_utf8_lossy(name.as_bytes()).into_owned();
+                self.transaction = Transaction::default();
+                return Ok(self.connection.send_hello(&self.site.config.hostname, &mut io.out)?);
+            }
+            Command::Help(_) => Reply::new(Code::HELP, "see RFC 5321").with(2, 0, 0),
+            Command::Mail { from, parameters } => self.mail(&from, &parameters),
+            Command::Quit => Reply::new(Code::CLOSING, "bye").with(2, 0, 0),
+            Command::Rcpt { to, .. } => self.rcpt(&to),
+            Command::Rset => {
+                self.transaction = Transaction::default();
+                Reply::new(Code::OK, "forgotten").with(2, 0, 0)
+            }
+            Command::StartTls => Reply::new(Code::READY, "go ahead").with(2, 0, 0),
+            // Neither yes nor no: who has a mailbox here is nobody's business.
+            Command::Vrfy(_) => Reply::new(Code::CANNOT_VERIFY, "send some mail and see").with(2, 5, 2),
+            _ => Reply::new(Code::OK, "").with(2, 0, 0),
+        };
+        Ok(self.connection.send(&reply, &mut io.out)?)
+    }
+
+    fn mail(&mut self, from: &ReversePath<'_>, parameters: &Parameters<'_>) -> Reply<'static> {
+        let utf8 = parameters.smtputf8().unwrap_or(false);
+        self.transaction = Transaction { from: from.to_string(), utf8, ..Transaction::default() };
+        Reply::new(Code::OK, "sender taken").with(2, 1, 0)
+    }
+
+    fn rcpt(&mut self, to: &ForwardPath<'_>) -> Reply<'static> {
+        let account = match to.mailbox() {
+            None => self.site.postmaster(),
+            Some(mailbox) if !self.is_local(mailbox) => {
+                return Reply::new(Code::MAILBOX_UNAVAILABLE, "mail for other servers is not taken").with(5, 7, 1);
+            }
+            Some(mailbox) => self.account_of(mailbox),
+        };
+        let Some(account) = account else {
+            return Reply::new(Code::MAILBOX_UNAVAILABLE, "no such mailbox here").with(5, 1, 1);
+        };
+        let path = self.site.maildir_of(&account);
+        let mailboxes = &mut self.transaction.mailboxes;
+        let mailbox = mailboxes.iter().position(|other| *other == path).unwrap_or(mailboxes.len());
+        if mailbox == mailboxes.len() {
+            mailboxes.push(path);
+        }
+        self.transaction.recipients.push(Recipient { address: to.to_string(), mailbox });
+        Reply::new(Code::OK, "recipient taken").with(2, 1, 5)
+    }
+
+    fn is_local(&self, mailbox: Mailbox<'_>) -> bool {
+        match mailbox.host() {
+            Host::Domain(domain) => self.site.config.is_local(domain.as_bytes()),
+            Host::Literal(literal) => match literal.address() {
+                Address::V4(address) => self.local == IpAddr::V4(address),
+                Address::V6(address) => self.local == IpAddr::V6(address),
+                _ => false,
+            },
+        }
+    }
+
+    /// The account with that local part, or with what stands before its `+`.
+    fn account_of(&self, mailbox: Mailbox<'_>) -> Option<Arc<Account>> {
+        let local_part = mailbox.local_part().unquoted();
+        let name = std::str::from_utf8(&local_part).ok()?;
+        let accounts = self.site.logins.accounts();
+        let base = || name.split_once('+').and_then(|(base, _)| accounts.find(base));
+        let postmaster = || name.eq_ignore_ascii_case("postmaster").then(|| self.site.postmaster()).flatten();
+        accounts.find(name).or_else(base).or_else(postmaster)
+    }
+
+    fn data(&mut self) -> Reply<'static> {
+        let trace = self.trace().into_bytes();
+        let mailboxes = self.transaction.mailboxes.clone();
+        self.transaction.message = Some(self.site.deliverer.begin(mailboxes, trace));
+        Reply::new(Code::START_MAIL_INPUT, "end with a line of one dot")
+    }
+
+    /// `Return-Path` and `Received`: [RFC 5321 section 4.4](https://www.rfc-editor.org/rfc/rfc5321#section-4.4).
+    fn trace(&self) -> String {
+        let Transaction { from, recipients, .. } = &self.transaction;
+        let (client, host, protocol) = (&self.client, &self.site.config.hostname, self.protocol());
+        let address = match self.peer {
+            IpAddr::V4(address) => format!("[{address}]"),
+            IpAddr::V6(address) => format!("[IPv6:{address}]"),
+        };
+        // More than one would show each who the others are.
+        let recipient = match &recipients[..] {
+            [only] => format!("\n\tfor {}", only.address),
+            _ => String::new(),
+        };
+        let now = Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
+        format!(
+            "Return-Path: {from}\nReceived: from {client} ({address})\n\tby {host} with {protocol}{recipient};\n\t{now}\n"
+        )
+    }
+
+    /// [RFC 3848](https://www.rfc-editor.org/rfc/rfc3848) and [RFC 6531 section 4.3](https://www.rfc-editor.org/rfc/rfc6531#section-4.3).
+    fn protocol(&self) -> String {
+        let name = match (self.role, self.transaction.utf8, self.connection.is_extended()) {
+            (Role::Lmtp, true, _) => "UTF8LMTP",
+            (Role::Lmtp, false, _) => "LMTP",
+            (_, true, _) => "UTF8SMTP",
+            (_, false, true) => "ESMTP",
+            (_, false, false) => "SMTP",
+        };
+        let tls = if self.connection.is_secured() { "S" } else { "" };
+        let auth = if self.connection.is_authenticated() { "A" } else { "" };
+        format!("{name}{tls}{auth}")
+    }
+
+    async fn body_end(&mut self, end: BodyEnd, io: &mut Io) -> Result<(), Stop> {
+        let Transaction { from, recipients, message, .. } = std::mem::take(&mut self.transaction);
+        let replies = match (end.fault, message) {
+            (Some(fault), _) => {
+                info!(peer = %self.peer, %from, %fault, "message refused");
+                vec![fault.reply()]
+            }
+            (None, Some(message)) => self.deliver(message, &from, &recipients, end.size).await,
+            (None, None) => vec![Reply::new(Code::LOCAL_ERROR, "try again").with(4, 3, 0)],
+        };
+        // LMTP: one for each recipient. Where there is one for all of them, it is repeated.
+        let count = if self.role == Role::Lmtp { recipients.len() } else { 1 };
+        for reply in replies.iter().cycle().take(count) {
+            self.connection.send(reply, &mut io.out)?;
+        }
+        Ok(())
+    }
+
+    /// The replies, in LMTP one for each recipient.
+    async fn deliver(&self, message: Incoming, from: &str, to: &[Recipient], size: u64) -> Vec<Reply<'static>> {
+        let outcomes = message.deliver().await;
+        for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            warn!(peer = %self.peer, %from, %error, "not delivered");
+        }
+        if outcomes.iter().any(Result::is_ok) {
+            info!(peer = %self.peer, user = self.user(), %from, recipients = to.len(), size, "delivered");
+        }
+        match self.role {
+            Role::Lmtp => to.iter().map(|recipient| reply_to(outcomes.get(recipient.mailbox))).collect(),
+            // One reply for all: the client has to try again for all, and who has the message gets it twice rather than not at all.
+            Role::Relay | Role::Submission => vec![reply_to(worst(&outcomes))],
+        }
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.account.as_ref().map(|account| account.name.as_str())
+    }
+
+    async fn auth(&mut self, mechanism: Mechanism<'_>, initial: Option<Secret<'_>>, io: &mut Io) -> Result<(), Stop> {
+        match self.site.sasl.start(mechanism.as_str()) {
+            Ok(conversation) => self.conversation = Some(conversation),
+            Err(error) => return self.refuse(mechanism.as_str(), error, io),
+        }
+        self.sasl_step(initial.as_ref().map(Secret::expose), io).await
+    }
+
+    async fn sasl(&mut self, line: SaslLine, io: &mut Io) -> Result<(), Stop> {
+        match line {
+            SaslLine::Cancel => {
+                self.conversation = None;
+                let reply = Reply::new(Code::ARGUMENT_ERROR, "cancelled").with(5, 7, 0);
+                Ok(self.connection.send(&reply, &mut io.out)?)
+            }
+            SaslLine::Response(response) => self.sasl_step(Some(response.expose()), io).await,
+        }
+    }
+
+    async fn sasl_step(&mut self, input: Option<&[u8]>, io: &mut Io) -> Result<(), Stop> {
+        let Some(mut conversation) = self.conversation.take() else {
+            return self.refuse("", LoginError::Temporary, io);
+        };
+        let reply = match conversation.step(input, self.peer).await {
+            Ok(sasl::Step::Challenge(challenge)) => {
+                self.conversation = Some(conversation);
+                Reply::challenge_of(&challenge)
+            }
+            Ok(sasl::Step::Done(account)) => {
+                info!(peer = %self.peer, user = %account.name, how = conversation.mechanism(), "logged in");
+                self.account = Some(account);
+                Reply::new(Code::AUTHENTICATED, "welcome").with(2, 7, 0)
+            }
+            Err(error) => return self.refuse(conversation.mechanism(), error, io),
+        };
+        Ok(self.connection.send(&reply, &mut io.out)?)
+    }
+
+    fn refuse(&mut self, how: &str, error: LoginError, io: &mut Io) -> Result<(), Stop> {
+        info!(peer = %self.peer, how, %error, "login refused");
+        let reply = match error {
+            LoginError::BadCredentials => {
+                Reply::new(Code::AUTHENTICATION_FAILED, "wrong name or password").with(5, 7, 8)
+            }
+            LoginError::Temporary | LoginError::TooManyFailures => {
+                Reply::new(Code::TEMPORARY_AUTHENTICATION_FAILURE, "try again later").with(4, 7, 0)
+            }
+        };
+        Ok(self.connection.send(&reply, &mut io.out)?)
+    }
+}
+
+impl Session for Smtp {
+    type Connection = Connection;
+
+    fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    async fn open(&mut self, io: &mut Io) -> Result<(), Stop> {
+        let protocol = if self.role == Role::Lmtp { "LMTP" } else { "ESMTP" };
+        let greeting = format!("{} {protocol} postrider", self.site.config.hostname);
+        Ok(self.connection.send(&Reply::new(Code::READY, &greeting), &mut io.out)?)
+    }
+
+    async fn event(&mut self, event: EventOf<'_, Self>, io: &mut Io) -> Result<(), Stop> {
+        match event {
+            Event::Body(content) => {
+                if let Some(message) = &mut self.transaction.message {
+                    message.push(content).await;
+                }
+                Ok(())
+            }
+            Event::BodyEnd(end) => self.body_end(end, io).await,
+            Event::Command(command) => self.command(command, io).await,
+            Event::Rejected(error) => Ok(self.connection.send(&error.reply(), &mut io.out)?),
+            Event::Sasl(line) => self.sasl(line, io).await,
+        }
+    }
+
+    fn secured(&mut self) {
+        self.connection.offer(extensions(&self.site, self.role, true));
+        self.client.clear();
+        self.transaction = Transaction::default();
+    }
+
+    fn stop(&mut self, io: &mut Io) -> bool {
+        // A transaction that has begun may end.
+        self.transaction.from.is_empty() && self.connection.close("the server stops", &mut io.out).is_ok()
+    }
+
+    fn timed_out(&mut self, io: &mut Io) {
+        // In the midst of a message nobody listens.
+        let _ = self.connection.close("you took too long", &mut io.out);
+    }
+}
+
+/// What is offered: logins where they are safe, to users.
+fn extensions(site: &Site, role: Role, tls: bool) -> Extensions {
+    let mut extensions = Extensions::default();
+    extensions.help = true;
+    extensions.smtputf8 = true;
+    extensions.starttls = !tls;
+    if role == Role::Submission && (tls || site.config.auth.plaintext) {
+        extensions.auth = MECHANISMS.iter().filter_map(|name| Mechanism::new(*name).ok()).collect();
+    }
+    extensions
+}
+
+fn worst(outcomes: &Outcomes) -> Option<&Result<(), DeliveryError>> {
+    outcomes.iter().find(|outcome| outcome.is_err()).or(outcomes.first())
+}
+
+fn reply_to(outcome: Option<&Result<(), DeliveryError>>) -> Reply<'static> {
+    match outcome {
+        Some(Ok(())) => Reply::new(Code::OK, "delivered").with(2, 0, 0),
+        Some(Err(DeliveryError::Full(_))) => {
+            Reply::new(Code::INSUFFICIENT_STORAGE, "no space left, try again").with(4, 3, 1)
+        }
+        Some(Err(DeliveryError::Failed(_))) | None => {
+            Reply::new(Code::LOCAL_ERROR, "not delivered, try again").with(4, 3, 0)
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The server's certificate: read from PEM files, or made once and kept.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use thiserror::Error;
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::ServerConfig;
+
+use crate::config::Config;
+
+/// Why there is no TLS.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A certificate cannot be made.
+    #[error("cannot make a certificate: {0}")]
+    Generate(#[from] rcgen::Error),
+    /// A file cannot be used.
+    #[error("cannot {operation} {path:?}: {source}")]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file is not PEM, or holds no certificate or key.
+    #[error("{path:?}: {source}")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: rustls_pki_types::pem::Error,
+    },
+    /// Certificate and key do not serve.
+    #[error("certificate {certificate:?}: {source}")]
+    Unusable {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// Why not.
+        source: rustls::Error,
+    },
+}
+
+/// Where certificate and key are.
+pub fn paths(config: &Config) -> (PathBuf, PathBuf) {
+    if config.tls.certificate.as_os_str().is_empty() && config.tls.key.as_os_str().is_empty() {
+        (config.data.join("tls/cert.pem"), config.data.join("tls/key.pem"))
+    } else {
+        (config.tls.certificate.clone(), config.tls.key.clone())
+    }
+}
+
+/// What the listeners hand to each connection. Certificate and key are made if they are to be generated and are not there.
+///
+/// # Errors
+///
+/// When a file cannot be read or made, or does not serve.
+pub fn server_config(config: &Config) -> Result<Arc<ServerConfig>, TlsError> {
+    let (certificate, key) = paths(config);
+    if certificate == config.data.join("tls/cert.pem") && !certificate.exists() {
+        generate(config, &certificate, &key)?;
+    }
+    let pem = |path: &Path, source| TlsError::Pem { path: path.to_owned(), source };
+    let chain =
+        CertificateDer::pem_file_iter(&certificate).and_then(Iterator::collect).map_err(|e| pem(&certificate, e))?;
+    let key = PrivateKeyDer::from_pem_file(&key).map_err(|error| pem(&key, error))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let unusable = |source| TlsError::Unusable { certificate: certificate.clone(), source };
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(unusable)?;
+    // One ticket is enough for clients that open one connection at a time.
+    server.send_tls13_tickets = 1;
+    Ok(Arc::new(server))
+}
+
+fn generate(config: &Config, certificate: &Path, key: &Path) -> Result<(), TlsError> {
+    let mut names = vec![config.hostname.clone(), "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    names.dedup();
+    let made = rcgen::generate_simple_self_signed(names)?;
+    let folder = certificate.parent().unwrap_or(Path::new("."));
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| TlsError::Io { operation: "write", path, source }
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
+    write(key, made.signing_key.serialize_pem().as_bytes(), 0o600).map_err(failed(key))?;
+    // The certificate comes last: where it is, the key is.
+    write(certificate, made.cert.pem().as_bytes(), 0o644).map_err(failed(certificate))
+}
+
+fn write(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(&new)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_certificate_is_made_once_and_its_key_is_private() {
+        let data = tempfile::tempdir().unwrap();
+        let config = Config { data: data.path().to_owned(), ..Config::default() };
+        server_config(&config).unwrap();
+        let (certificate, key) = paths(&config);
+        let made = fs::read(&certificate).unwrap();
+        assert_eq!(fs::metadata(key).unwrap().mode() & 0o777, 0o600);
+        server_config(&config).unwrap();
+        assert_eq!(fs::read(certificate).unwrap(), made);
+    }
+
+    #[test]
+    fn a_missing_or_empty_file_is_named() {
+        let data = tempfile::tempdir().unwrap();
+        let mut config = Config { data: data.path().to_owned(), ..Config::default() };
+        config.tls.certificate = data.path().join("mine.pem");
+        config.tls.key = data.path().join("mine.key");
+        assert!(server_config(&config).unwrap_err().to_string().contains("mine.pem"));
+        fs::write(&config.tls.certificate, "").unwrap();
+        assert!(server_config(&config).unwrap_err().to_string().contains("mine.key"));
+    }
+}
