@@ -118,12 +118,12 @@ impl Incoming {
         };
         store_lines(content, buffer);
         if buffer.len() >= IN_MEMORY {
-            self.to_disk().await;
+            self.move_to_disk().await;
         }
     }
 
     /// Writes what is in memory to the file, which begins to exist with the first such call.
-    async fn to_disk(&mut self) {
+    async fn move_to_disk(&mut self) {
         let state = std::mem::replace(&mut self.state, State::Memory(Vec::new()));
         let (mailboxes, maildirs) = (self.mailboxes.clone(), Arc::clone(&self.deliverer.maildirs));
         let written = spawn_blocking(move || written(state, &mailboxes, &maildirs)).await;

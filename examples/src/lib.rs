@@ -5,7 +5,7 @@
 //! | [`driver`] | runs any protocol connection over a socket: reads, writes, TLS, time limits |
 //! | [`smtp`], [`pop3`] | what this server does with its peers: one `Session` each |
 //! | [`delivery`] | puts messages into Maildirs; many share a sync |
-//! | [`maildrop`] | a Maildir as POP3 sees it |
+//! | [`maildrop`], [`retrieval`] | a Maildir as POP3 sees it |
 //! | [`accounts`], [`login`], [`sasl`] | who has a mailbox, and who has proved to be its owner |
 //! | [`admission`] | how many connections at a time |
 //! | [`config`], [`tls`], [`log`] | what the operator decides |
@@ -22,6 +22,7 @@ pub mod login;
 pub mod maildrop;
 pub mod pop3;
 pub mod program;
+pub mod retrieval;
 pub mod sasl;
 pub mod server;
 pub mod smtp;

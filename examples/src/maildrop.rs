@@ -48,6 +48,13 @@ pub struct Message {
     file: postrider_maildir::Message,
 }
 
+impl Message {
+    /// A handle on its file, which follows when others rename it.
+    pub fn file(&self) -> postrider_maildir::Message {
+        self.file.clone()
+    }
+}
+
 #[derive(Debug)]
 struct Snapshot {
     maildir: Maildir,
@@ -142,12 +149,6 @@ impl Maildrop {
     /// Takes the marks back.
     pub fn reset(&mut self) {
         self.deleted.fill(false);
-    }
-
-    /// Opens a message's file: run the answer where it may wait for the disk.
-    pub fn open_message(&self, number: MessageNumber) -> Option<impl FnOnce() -> Result<File, Error> + Send + 'static> {
-        let mut file = self.message(number)?.file.clone();
-        Some(move || file.open())
     }
 
     /// What `QUIT` means: removes the marked messages, and marks as seen what was sent and stays.

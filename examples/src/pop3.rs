@@ -1,7 +1,5 @@
 //! The POP3 server: what the [`driver`](crate::driver) runs for each connection.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -17,11 +15,9 @@ use crate::accounts::Account;
 use crate::driver::{EventOf, Io, Session, Stop};
 use crate::login::LoginError;
 use crate::maildrop::{Maildrop, MaildropError};
+use crate::retrieval::{PANICKED, Retrieval};
 use crate::sasl::{self, Conversation, MECHANISMS};
 use crate::server::Site;
-
-/// How much of a message is read at a time.
-const PIECE: usize = 64 * 1024;
 
 /// One POP3 session.
 pub struct Pop3 {
@@ -32,6 +28,7 @@ pub struct Pop3 {
     name: Option<String>,
     conversation: Option<Conversation>,
     maildrop: Option<Maildrop>,
+    retrieval: Retrieval,
 }
 
 impl Pop3 {
@@ -40,7 +37,8 @@ impl Pop3 {
         let extensions = extensions(&site, tls);
         let connection = Connection::new(Config { extensions, tls, ..Config::default() });
         let peer = peer.ip().to_canonical();
-        Self { connection, site, peer, name: None, conversation: None, maildrop: None }
+        let retrieval = Retrieval::default();
+        Self { connection, site, peer, name: None, conversation: None, maildrop: None, retrieval }
     }
 
     async fn command(&mut self, command: Command<'_>, io: &mut Io) -> Result<(), Stop> {
@@ -166,12 +164,13 @@ impl Pop3 {
 
     /// Sends a message, or its top, piece by piece.
     async fn message(&mut self, number: MessageNumber, mut top: Option<Top>, io: &mut Io) -> Result<(), Stop> {
-        let Some(open) = self.maildrop.as_ref().and_then(|maildrop| maildrop.open_message(number)) else {
+        let maildrop = self.maildrop.as_ref();
+        let Some((maildrop, message)) = maildrop.and_then(|maildrop| Some((maildrop, maildrop.message(number)?)))
+        else {
             return self.answer(&no_such_message(), io);
         };
-        let opened = spawn_blocking(move || open().map(read_piece)).await.map_err(|_| PANICKED)?;
-        let mut read = match opened {
-            Ok(read) => read,
+        let mut piece = match self.retrieval.begin(maildrop, number, message).await? {
+            Ok(piece) => piece,
             Err(error) => {
                 info!(peer = %self.peer, %error, "message cannot be sent");
                 return self.answer(&gone_or_temporary(&error), io);
@@ -179,15 +178,14 @@ impl Pop3 {
         };
         self.answer(&Response::ok("message follows"), io)?;
         loop {
-            // A message that cannot be read to its end is not ended: the client must not take it for whole.
-            let (file, piece) = read?;
-            let wanted = top.as_mut().map_or(&piece[..], |top| top.take(&piece));
+            let wanted = top.as_mut().map_or(&piece.octets[..], |top| top.take(&piece.octets));
             self.connection.send_item(&Item::Content(wanted), &mut io.out)?;
-            if piece.len() < PIECE || top.as_ref().is_some_and(Top::is_done) {
+            if top.as_ref().is_some_and(Top::is_done) {
                 break;
             }
             io.flush_if_large().await?;
-            read = spawn_blocking(move || read_piece(file)).await.map_err(|_| PANICKED)?;
+            let Some(next) = piece.next().await? else { break };
+            piece = next;
         }
         if let (None, Some(maildrop)) = (top, &mut self.maildrop) {
             maildrop.retrieved(number);
@@ -249,15 +247,6 @@ fn extensions(site: &Site, tls: bool) -> Extensions {
     }
     extensions
 }
-
-/// The next piece of a message, shorter than [`PIECE`] if it is the last.
-fn read_piece(mut file: File) -> io::Result<(File, Vec<u8>)> {
-    let mut piece = Vec::with_capacity(PIECE);
-    file.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
-    Ok((file, piece))
-}
-
-const PANICKED: Stop = Stop::Session("a task on the blocking pool panicked");
 
 /// The answer to a command that takes one line.
 fn answer_from<'m>(maildrop: &'m mut Maildrop, command: &Command<'_>) -> Response<'m> {

@@ -16,6 +16,10 @@ use crate::log::{self, Format};
 use crate::server::{Protocol, Server, Site, StartError, make_private_directory};
 use crate::tls;
 
+/// The system's own keeps what password hashes and large messages took, once for each thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Which program it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
