@@ -1,0 +1,184 @@
+//! The program as a user meets it.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+#[path = "support/server.rs"]
+mod server;
+use server::{MAILSERVER, Server, Site, run};
+
+const PLAINTEXT: &str = "[auth]\nplaintext = true";
+
+fn send(server: &Server, message: &str) {
+    let mut smtp = server.connect("SMTP");
+    assert!(smtp.hear().starts_with("220 localhost "));
+    smtp.say("EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<anna@localhost>\r\nDATA\r\n");
+    let codes: Vec<_> = (0..4).map(|_| smtp.hear()[..3].to_owned()).collect();
+    assert_eq!(codes, ["250", "250", "250", "354"]);
+    assert!(smtp.ask(message).starts_with("250 "));
+    assert!(smtp.ask("QUIT").starts_with("221 "));
+    assert_eq!(smtp.rest(), "");
+}
+
+#[test]
+fn a_message_sent_is_read_as_it_was_and_deleted_at_quit_alone() {
+    let site = Site::new(PLAINTEXT);
+    let server = site.start();
+    send(&server, "Subject: dots\r\n\r\n..\r\n...\r\nthe end\r\n.");
+    assert_eq!(site.messages("anna"), ["Subject: dots\n\n.\n..\nthe end\n"]);
+    for (quit, left) in [(false, 1), (true, 0)] {
+        let mut pop3 = server.connect("POP3");
+        pop3.line();
+        pop3.say("USER anna\r\nPASS secret\r\nRETR 1\r\nDELE 1\r\n");
+        assert!((0..3).all(|_| pop3.line().starts_with("+OK")));
+        let mut message = String::new();
+        while !message.ends_with("\r\n.\r\n") {
+            message += &pop3.line();
+        }
+        assert!(message.ends_with("Subject: dots\r\n\r\n..\r\n...\r\nthe end\r\n.\r\n"), "{message}");
+        assert!(pop3.line().starts_with("+OK"));
+        if quit {
+            assert!(pop3.ask("QUIT").starts_with("+OK"));
+        }
+        drop(pop3);
+        assert_eq!(site.messages("anna").len(), left);
+    }
+    assert!(server.terminate());
+}
+
+#[test]
+fn a_second_session_has_to_wait_for_the_first() {
+    let site = Site::new(PLAINTEXT);
+    let server = site.start();
+    let log_in = || {
+        let mut pop3 = server.connect("POP3");
+        pop3.line();
+        pop3.ask("USER anna");
+        let answer = pop3.ask("PASS secret");
+        (pop3, answer)
+    };
+    let (first, answer) = log_in();
+    assert!(answer.starts_with("+OK"));
+    assert!(log_in().1.starts_with("-ERR [IN-USE]"));
+    drop(first);
+    // The server notices soon.
+    assert!((0..100).any(|_| log_in().1.starts_with("+OK")));
+}
+
+#[test]
+fn logins_in_the_clear_are_refused_unless_configured() {
+    let site = Site::new("");
+    let server = site.start();
+    let mut pop3 = server.connect("POP3");
+    pop3.line();
+    assert!(pop3.ask("USER anna").starts_with("-ERR"));
+    assert!(pop3.ask("AUTH PLAIN AGFubmEAc2VjcmV0").starts_with("-ERR"));
+    let mut submission = server.connect("submission");
+    submission.hear();
+    submission.say("EHLO c\r\n");
+    let mut said = String::new();
+    while !said.contains("\n250 ") && !said.starts_with("250 ") {
+        said += &submission.line();
+    }
+    assert!(said.contains("STARTTLS") && !said.contains("AUTH"), "{said}");
+    assert!(submission.ask("AUTH PLAIN AGFubmEAc2VjcmV0").starts_with("502"));
+    assert!(submission.ask("MAIL FROM:<a@b>").starts_with("530"));
+}
+
+#[test]
+fn a_submission_needs_a_login() {
+    let site = Site::new(PLAINTEXT);
+    let server = site.start();
+    let mut submission = server.connect("submission");
+    submission.hear();
+    submission.ask("EHLO c");
+    assert!(submission.ask("MAIL FROM:<a@b>").starts_with("530"));
+    assert!(submission.ask("AUTH PLAIN AGFubmEAd3Jvbmc=").starts_with("535"));
+    assert!(submission.ask("AUTH PLAIN").starts_with("334 "));
+    assert!(submission.ask("AGFubmEAc2VjcmV0").starts_with("235"));
+    assert!(submission.ask("MAIL FROM:<a@b>").starts_with("250"));
+    assert!(submission.ask("RCPT TO:<x@elsewhere.example>").starts_with("550"));
+    assert!(submission.ask("RCPT TO:<nobody@localhost>").starts_with("550"));
+    assert!(submission.ask("RCPT TO:<anna+list@localhost>").starts_with("250"));
+    assert!(submission.ask("RCPT TO:<postmaster>").starts_with("250"));
+}
+
+#[test]
+fn lmtp_answers_for_each_recipient_and_delivers_once_to_each() {
+    let site = Site::new("");
+    let server = site.start();
+    let mut lmtp = server.connect("LMTP");
+    lmtp.hear();
+    lmtp.ask("LHLO c");
+    lmtp.ask("MAIL FROM:<>");
+    for to in ["anna", "bert", "nobody", "ANNA"] {
+        lmtp.ask(&format!("RCPT TO:<{to}@localhost>"));
+    }
+    assert!(lmtp.ask("DATA").starts_with("354"));
+    assert!(lmtp.ask("x\r\n.").starts_with("250"));
+    assert!(lmtp.hear().starts_with("250") && lmtp.hear().starts_with("250"));
+    assert!(lmtp.ask("NOOP").starts_with("250"));
+    assert_eq!((site.messages("anna"), site.messages("bert")), (vec!["x\n".to_owned()], vec!["x\n".to_owned()]));
+}
+
+#[test]
+fn a_server_that_stops_finishes_the_message_and_says_421() {
+    let site = Site::new("");
+    let server = site.start();
+    let (mut idle, mut busy) = (server.connect("SMTP"), server.connect("SMTP"));
+    idle.hear();
+    busy.hear();
+    busy.say("EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<anna@localhost>\r\nDATA\r\nSubject: late\r\n");
+    assert!((0..4).all(|_| !busy.hear().starts_with('5')));
+    server.signal_to_stop();
+    assert!(idle.hear().starts_with("421 "));
+    assert_eq!(idle.rest(), "");
+    assert!(busy.ask("\r\n.").starts_with("250 "));
+    assert!(busy.hear().starts_with("421 "));
+    assert!(server.terminate());
+    assert_eq!(site.messages("anna"), ["Subject: late\n\n"]);
+}
+
+#[test]
+fn accounts_are_added_listed_and_removed_under_a_running_server() {
+    let site = Site::new(PLAINTEXT);
+    let server = site.start();
+    assert_eq!(site.user(&["user", "list"], ""), (true, "anna\nbert\n".to_owned()));
+    let (added, said) = site.user(&["user", "add", "../etc"], "x\n");
+    assert!(!added && said.contains("begins with a letter or digit"), "{said}");
+    let (added, said) = site.user(&["user", "add", "carl"], "\n");
+    assert!(!added && said.contains("password"), "{said}");
+    assert!(site.user(&["user", "add", "carl"], "pass word\n").0);
+    let log_in = || {
+        let mut pop3 = server.connect("POP3");
+        pop3.line();
+        pop3.ask("USER carl");
+        pop3.ask("PASS pass word")
+    };
+    assert!(log_in().starts_with("+OK"));
+    assert!(site.user(&["user", "remove", "carl"], "").0);
+    assert!(log_in().starts_with("-ERR [AUTH]"));
+    assert!(!site.user(&["user", "remove", "carl"], "").0);
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_said_and_named() {
+    let site = Site::new("");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for (config, says) in [
+        (format!("data = \"{}\"\n[listen]\nsmtp = \"{address}\"\n", site.data().display()), address.to_string()),
+        ("hostname = \"a\"\nhostnam = \"b\"\n".to_owned(), "line 2".to_owned()),
+        ("data = \"/proc/nowhere\"\n".to_owned(), "/proc/nowhere".to_owned()),
+        ("[tls]\ncertificate = \"/no/such.pem\"\nkey = \"/no/such.key\"\n".to_owned(), "/no/such.pem".to_owned()),
+    ] {
+        std::fs::write(site.config(), &config).unwrap();
+        let (started, said) =
+            run(Command::new(MAILSERVER).current_dir(&site.folder).arg("--config").arg(site.config()), "");
+        assert!(!started && said.contains(&says), "{config}: {said}");
+    }
+    let (started, said) = run(Command::new(MAILSERVER).args(["--config", "no-such-file"]), "");
+    assert!(!started && said.contains("no-such-file"), "{said}");
+    let (started, said) = run(Command::new(MAILSERVER).arg("--bogus"), "");
+    assert!(!started && said.contains("--bogus") && said.contains("--help"), "{said}");
+}
