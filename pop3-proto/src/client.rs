@@ -185,7 +185,11 @@ impl Connection {
             Framed::Skip { consumed } => return Ok(Step::Skip { consumed }),
             Framed::Incomplete => return Ok(Step::NeedInput),
         };
-        let response = Response::parse(line, verb).map_err(failed)?;
+        let response = match to {
+            Some(Waiting { multi_line: true, .. }) => Response::parse_plain(line),
+            _ => Response::parse(line, verb),
+        };
+        let response = response.map_err(failed)?;
         let event = match to {
             None => self.greeted(response),
             Some(waiting) => self.answered(waiting, response),

@@ -155,6 +155,9 @@ pub enum Misuse {
     /// No multi-line response is open.
     #[error("no multi-line response is open")]
     NoMultiLine,
+    /// A greeting without a timestamp whose text a client takes for one, and so for an offer of `APOP`.
+    #[error("greeting offers APOP by its text, without a timestamp (RFC 1939 section 7)")]
+    TimestampInText,
     /// TLS was not asked for.
     #[error("TLS was not asked for")]
     NotHandedOver,

@@ -128,11 +128,19 @@ impl<'b> Response<'b> {
         self
     }
 
+    /// Without its code, and with a text that cannot stand in for it.
     pub(crate) fn without_code(mut self) -> Self {
-        if let Self::Ok { code, .. } | Self::Err { code, .. } = &mut self {
+        if let Self::Ok { code, text } | Self::Err { code, text } = &mut self {
             *code = None;
+            text.open_with_no_bracket();
         }
         self
+    }
+
+    /// Whether a client reads this greeting as an offer of `APOP` that nobody means.
+    pub(crate) fn offers_apop_by_mistake(&self) -> bool {
+        let Self::Greeting { text, timestamp: None } = self else { return false };
+        matches!(greeting(text.as_bytes()), Response::Greeting { timestamp: Some(_), .. })
     }
 
     /// Whether it is `-ERR`.
@@ -153,17 +161,21 @@ impl<'b> Response<'b> {
             let text = line.get(2..).unwrap_or_default();
             return decode(text).map(Self::Challenge).map_err(|_| ResponseError::Base64);
         }
+        match after_status(line, b"+OK").and_then(|text| Self::in_form(text, to)) {
+            Some(response) => Ok(response),
+            None => Self::parse_plain(line),
+        }
+    }
+
+    /// Reads a line whose text has no form of its own, as before a listing.
+    pub(crate) fn parse_plain(line: &'b [u8]) -> Result<Self, ResponseError> {
         if let Some(text) = after_status(line, b"+OK") {
-            return Ok(Self::in_form(text, to).unwrap_or_else(|| Self::plain_ok(text)));
+            let (code, text) = ResponseCode::split_from(text);
+            return Ok(Self::Ok { code, text: Text::received(text) });
         }
         let text = after_status(line, b"-ERR").ok_or(ResponseError::Status)?;
         let (code, text) = ResponseCode::split_from(text);
         Ok(Self::Err { code, text: Text::received(text) })
-    }
-
-    fn plain_ok(text: &'b [u8]) -> Self {
-        let (code, text) = ResponseCode::split_from(text);
-        Self::Ok { code, text: Text::received(text) }
     }
 
     fn in_form(text: &'b [u8], to: Option<Verb>) -> Option<Self> {
@@ -207,7 +219,10 @@ impl<'b> Response<'b> {
             }
             Self::Language { tag, text } => {
                 out.extend_from_slice(b"+OK ");
-                put_language(*tag, text, out);
+                out.extend_from_slice(tag.as_bytes());
+                // Not left out before an empty text: it tells a tag from a text.
+                out.push(b' ');
+                out.extend_from_slice(text.as_bytes());
             }
             Self::Ok { code, text } => put_status(b"+OK", *code, text, out),
             Self::ScanListing(listing) => {

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use postrider_text_proto::{Framed, LineScanner, SaslLine, Step, Stuffer};
+use postrider_text_proto::{Framed, LineScanner, SaslLine, Step, Stuffer, foreign_line, foreign_start};
 
 use crate::command::{Command, Verb};
 use crate::error::{CommandError, Error, Misuse};
@@ -14,8 +14,8 @@ use crate::limits::{Limits, Quirks};
 use crate::response::{Item, Response};
 use crate::session::{Outcome, Session, State};
 
-/// Octets of the first line of a response, CRLF included: [RFC 2449 section 4](https://www.rfc-editor.org/rfc/rfc2449#section-4).
-const MAX_RESPONSE: usize = 512;
+/// Octets of the first line of a response and of a capability, CRLF included: [RFC 2449 section 4](https://www.rfc-editor.org/rfc/rfc2449#section-4).
+const MAX_LINE: usize = 512;
 
 /// How a server's connection begins.
 #[derive(Clone, Debug, Default)]
@@ -115,8 +115,8 @@ impl Connection {
             Turn::Sasl => self.limits.sasl_line,
             _ => return Ok(Step::Paused),
         };
-        if self.fresh && input.first() == Some(&TLS_HANDSHAKE) {
-            return Err(Error::ForeignProtocol { protocol: "TLS" });
+        if self.fresh {
+            refuse(foreign_start(input))?;
         }
         let (consumed, line) = match self.scanner.next(input, limit) {
             Framed::Line { consumed, line } => (consumed, Ok(line)),
@@ -126,7 +126,7 @@ impl Connection {
         };
         if self.fresh {
             self.fresh = false;
-            refuse_http(line.as_ref().map_or(b"", |line| line))?;
+            refuse(line.as_ref().ok().and_then(|line| foreign_line(line)))?;
         }
         let event = if self.turn == Turn::Sasl { self.sasl(line) } else { self.command(line) };
         Ok(Step::Event { consumed, event })
@@ -189,7 +189,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When the response does not answer what was asked, or has more than 512 octets.
+    /// When the response does not answer what was asked, has more than 512 octets, or greets with a text that looks like a [`Timestamp`](crate::Timestamp).
     #[inline]
     pub fn send(&mut self, response: &Response<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let to = match self.turn {
@@ -201,6 +201,9 @@ impl Connection {
         if !self.turn.takes(response) {
             return Err(Misuse::DoesNotAnswer { response: response.kind(), to });
         }
+        if response.offers_apop_by_mistake() {
+            return Err(Misuse::TimestampInText);
+        }
         self.write(response, out)?;
         self.sent(response);
         Ok(())
@@ -209,12 +212,8 @@ impl Connection {
     fn write(&self, response: &Response<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let start = out.len();
         self.without_code_not_offered(response).as_ref().unwrap_or(response).encode(out);
-        let len = out.len() - start;
-        if len > MAX_RESPONSE && !matches!(response, Response::Challenge(_)) {
-            out.truncate(start);
-            return Err(Misuse::LineTooLong { len, limit: MAX_RESPONSE });
-        }
-        Ok(())
+        // A challenge is as long as its mechanism makes it.
+        if matches!(response, Response::Challenge(_)) { Ok(()) } else { bounded(start, out) }
     }
 
     fn without_code_not_offered<'r>(&self, response: &Response<'r>) -> Option<Response<'r>> {
@@ -261,13 +260,13 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When no multi-line response is open, or it is one of other items.
+    /// When no multi-line response is open, it is one of other items, or a capability has more than 512 octets.
     #[inline]
     pub fn send_item(&mut self, item: &Item<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let Turn::Items(verb) = self.turn else { return Err(Misuse::NoMultiLine) };
         match (verb, item) {
             (Verb::Retr | Verb::Top, Item::Content(content)) => self.stuffer.stuff(content, out),
-            (Verb::Capa, Item::Capability(capability)) if capability.fits_a_line() => item.encode_line(out),
+            (Verb::Capa, Item::Capability(capability)) if capability.is_a_line() => return put(capability, out),
             (Verb::Lang, Item::Language { .. })
             | (Verb::List, Item::ScanListing(_))
             | (Verb::Uidl, Item::UniqueId(_)) => item.encode_line(out),
@@ -300,11 +299,13 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When the last event is not `CAPA`.
+    /// When the last event is not `CAPA`, or a line has more than 512 octets.
     pub fn send_capabilities(&mut self, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let Turn::Response { verb: Verb::Capa, .. } = self.turn else { return Err(Misuse::NothingToAnswer) };
-        self.send(&Response::ok("capabilities follow"), out)?;
-        self.capabilities().for_each(|capability| capability.encode(out));
+        let (start, response) = (out.len(), Response::ok("capabilities follow"));
+        self.write(&response, out)?;
+        self.capabilities().try_for_each(|capability| put(&capability, out)).inspect_err(|_| out.truncate(start))?;
+        self.sent(&response);
         self.finish(out)
     }
 
@@ -383,14 +384,24 @@ impl Turn {
     }
 }
 
-/// The first octet of a ClientHello's record: [RFC 8446 section 5.1](https://www.rfc-editor.org/rfc/rfc8446#section-5.1).
-const TLS_HANDSHAKE: u8 = 0x16;
+/// Appends a line of `CAPA`.
+fn put(capability: &Capability<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
+    let start = out.len();
+    capability.encode(out);
+    bounded(start, out)
+}
 
-/// A browser can be made to send a request to this port, with commands in its body: it must not come to them.
-fn refuse_http(line: &[u8]) -> Result<(), Error> {
-    let version = line.rsplit(|octet| *octet == b' ').next().unwrap_or_default();
-    if version.starts_with(b"HTTP/") {
-        return Err(Error::ForeignProtocol { protocol: "HTTP" });
+/// Takes back the line that begins at `start` if it is too long.
+fn bounded(start: usize, out: &mut Vec<u8>) -> Result<(), Misuse> {
+    let len = out.len() - start;
+    if len > MAX_LINE {
+        out.truncate(start);
+        return Err(Misuse::LineTooLong { len, limit: MAX_LINE });
     }
     Ok(())
+}
+
+/// Nothing that follows is ours: it may be the body of a request somebody else has written.
+fn refuse(foreign: Option<&'static str>) -> Result<(), Error> {
+    foreign.map_or(Ok(()), |protocol| Err(Error::ForeignProtocol { protocol }))
 }

@@ -234,10 +234,18 @@ impl<'b> Text<'b> {
         }
         let mut octets = text.as_bytes().to_owned();
         octets.iter_mut().filter(|octet| breaks_a_line(**octet)).for_each(|octet| *octet = b' ');
-        if let Some(first @ b'[') = octets.first_mut() {
+        let mut text = Self(Cow::Owned(octets));
+        text.open_with_no_bracket();
+        text
+    }
+
+    /// A response code begins with one.
+    pub(crate) fn open_with_no_bracket(&mut self) {
+        if self.0.first() == Some(&b'[')
+            && let Some(first) = self.0.to_mut().first_mut()
+        {
             *first = b'(';
         }
-        Self(Cow::Owned(octets))
     }
 
     /// Text a peer sent, found in a line.

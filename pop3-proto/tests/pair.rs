@@ -333,7 +333,6 @@ fn a_whole_session_is_heard_as_it_was_said_at_any_size_of_delivery() {
 
 /// RFC 6856 section 3.3, RFC 1939 section 5: the text before a listing is text, whatever it looks like.
 #[test]
-#[ignore = "the client reads the line before a listing as if it answered for one message or language"]
 fn the_text_before_a_listing_is_not_taken_for_what_it_lists() {
     let said = [
         (Command::Lang(None), "Language listing follows:"),

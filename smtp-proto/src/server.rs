@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use postrider_text_proto::{Framed, LineScanner, SaslLine, Step, Stray, StrayScanner, Unstuffed, Unstuffer};
+use postrider_text_proto::{
+    Framed, LineScanner, SaslLine, Step, Stray, StrayScanner, Unstuffed, Unstuffer, foreign_line, foreign_start,
+};
 
 use crate::command::{Command, Verb};
 use crate::error::{BodyFault, CommandError, Error, Misuse};
@@ -159,8 +161,8 @@ impl Connection {
             Turn::Sasl => self.limits.sasl_line,
             _ => return Ok(Step::Paused),
         };
-        if self.fresh && input.first() == Some(&TLS_HANDSHAKE) {
-            return Err(Error::ForeignProtocol { protocol: "TLS" });
+        if self.fresh {
+            refuse(foreign_start(input))?;
         }
         let (consumed, line) = match self.scanner.next(input, limit) {
             Framed::Line { consumed, line } => (consumed, Ok(line)),
@@ -170,7 +172,7 @@ impl Connection {
         };
         if self.fresh {
             self.fresh = false;
-            refuse_http(line.as_ref().map_or(b"", |line| line))?;
+            refuse(line.as_ref().ok().and_then(|line| foreign_line(line)))?;
         }
         let event = if self.turn == Turn::Sasl { self.sasl(line) } else { self.command(line) };
         Ok(Step::Event { consumed, event })
@@ -548,14 +550,7 @@ impl Turn {
     }
 }
 
-/// The first octet of a ClientHello's record: [RFC 8446 section 5.1](https://www.rfc-editor.org/rfc/rfc8446#section-5.1).
-const TLS_HANDSHAKE: u8 = 0x16;
-
-/// A browser can be made to send a request to this port, with commands in its body: it must not come to them.
-fn refuse_http(line: &[u8]) -> Result<(), Error> {
-    let version = line.rsplit(|octet| *octet == b' ').next().unwrap_or_default();
-    if version.starts_with(b"HTTP/") {
-        return Err(Error::ForeignProtocol { protocol: "HTTP" });
-    }
-    Ok(())
+/// Nothing that follows is ours: it may be the body of a request somebody else has written.
+fn refuse(foreign: Option<&'static str>) -> Result<(), Error> {
+    foreign.map_or(Ok(()), |protocol| Err(Error::ForeignProtocol { protocol }))
 }

@@ -5,6 +5,7 @@
 extern crate alloc;
 
 mod base64;
+mod foreign;
 mod line;
 mod secret;
 mod step;
@@ -13,6 +14,7 @@ mod stuff;
 mod unstuff;
 
 pub use crate::base64::{Base64Error, SaslLine, decode, encode};
+pub use crate::foreign::{foreign_line, foreign_start};
 pub use crate::line::{Framed, LineError, LineScanner};
 pub use crate::secret::Secret;
 pub use crate::step::Step;

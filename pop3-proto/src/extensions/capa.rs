@@ -204,7 +204,7 @@ impl<'b> Capability<'b> {
     }
 
     /// Only [`Other`](Self::Other) can be made of octets that are no line.
-    pub(crate) fn fits_a_line(&self) -> bool {
+    pub(crate) fn is_a_line(&self) -> bool {
         let Self::Other { tag, arguments } = self else { return true };
         let sound = |octets: &[u8]| !octets.iter().any(|octet| matches!(octet, b'\r' | b'\n' | 0));
         tag.first().is_some_and(|first| *first != b'.') && sound(tag) && arguments.is_none_or(sound)
