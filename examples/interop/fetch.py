@@ -225,7 +225,7 @@ def by_mutt(server):
         lay(server, MESSAGES)
         folder = empty(server.folder / "mutt")
         (folder / "rc").write_text(
-            f'set pop_pass="{PASSWORD}"\nset pop_authenticators="user"\nset ssl_starttls={starttls}\n'
+            f'set folder="{folder}"\nset pop_pass="{PASSWORD}"\nset pop_authenticators="user"\nset ssl_starttls={starttls}\n'
             f'set ssl_force_tls={starttls}\nset certificate_file="{server.certificate}"\nset mbox_type=Maildir\n'
             "set confirmcreate=no confirmappend=no delete=yes quit=yes wait_key=no\n"
             f'push "<tag-pattern>~A<enter><tag-prefix><copy-message>{folder}/box<enter><tag-prefix><delete-message><quit>"\n'

@@ -22,6 +22,7 @@ def copied(octets):
 def mutt(server, keys, folder=None):
     rc = server.folder / "muttrc"
     rc.write_text(
+        f'set folder="{server.folder}"\n'
         "set mbox_type=Maildir sort=subject\nset confirmcreate=no confirmappend=no delete=yes quit=yes wait_key=no\n"
         f'set move=no mark_old=no pager_stop=yes\npush "{keys}"\n'
     )
