@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use postrider_maildir::{MIN_TMP_AGE, Maildir};
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::rustls::ServerConfig;
 use tracing::{debug, error, info, warn};
@@ -146,6 +148,19 @@ impl Site {
         accounts.find(&self.config.postmaster).or_else(|| accounts.all().values().next().cloned())
     }
 
+    /// Removes what interrupted deliveries left in the mailboxes' `tmp/`.
+    fn clean(&self) {
+        for account in self.logins.accounts().all().values() {
+            // A mailbox is made with its first message; where there is none, there is nothing to remove.
+            let Ok(maildir) = Maildir::open(self.maildir_of(account)) else { continue };
+            match maildir.clean_tmp(MIN_TMP_AGE) {
+                Ok(0) => {}
+                Ok(removed) => info!(user = %account.name, removed, "remains of interrupted deliveries removed"),
+                Err(error) => warn!(user = %account.name, %error, "remains of interrupted deliveries stay"),
+            }
+        }
+    }
+
     fn tls(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -224,8 +239,10 @@ impl Server {
             .map(|(protocol, listener)| tokio::spawn(door.clone().accept(protocol, listener)))
             .collect();
         drop(door);
+        let cleaning = tokio::spawn(clean_daily(Arc::clone(&self.site)));
         stop.await;
         info!("stopping");
+        cleaning.abort();
         accepting.iter().for_each(tokio::task::JoinHandle::abort);
         for accepting in accepting {
             // It was aborted.
@@ -236,6 +253,15 @@ impl Server {
         if timeout(patience, all_ended.recv()).await.is_err() {
             warn!("connections were cut off");
         }
+    }
+}
+
+async fn clean_daily(site: Arc<Site>) {
+    loop {
+        let site = Arc::clone(&site);
+        // A panic in there has been reported, and ends nothing but this round.
+        let _ = spawn_blocking(move || site.clean()).await;
+        sleep(Duration::from_secs(24 * 60 * 60)).await;
     }
 }
 

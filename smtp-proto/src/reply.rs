@@ -109,8 +109,10 @@ impl Code {
         self.0 / 100 == 5
     }
 
+    /// Any second digit: servers say 571 and the like, and the first digit is what a client goes by
+    /// ([RFC 5321 section 4.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.2)).
     fn parse(digits: &[u8]) -> Option<Self> {
-        let [a @ b'2'..=b'5', b @ b'0'..=b'5', c @ b'0'..=b'9'] = digits else { return None };
+        let [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] = digits else { return None };
         let digit = |octet: &u8| u16::from(octet - b'0');
         Some(Self(digit(a) * 100 + digit(b) * 10 + digit(c)))
     }
