@@ -175,7 +175,8 @@ impl Connection {
             }
             Err(error) => {
                 self.session.answered(Verb::Auth, Outcome::Err);
-                self.errors += 1;
+                // Otherwise each AUTH, a good command by itself, would begin the count of errors anew.
+                self.failed_logins += 1;
                 self.turn = Turn::Refusal;
                 Event::Rejected(error)
             }

@@ -98,6 +98,18 @@ enum Turn {
     BodyReply,
 }
 
+/// Octets of an `AUTH` command, CRLF included: [RFC 5321 section 4.5.3.1.4](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.4), which no
+/// extension adds to.
+const MAX_AUTH: usize = 512;
+
+impl Transaction {
+    /// Keeps its memory for the next one.
+    fn forget(&mut self) {
+        self.answered = 0;
+        self.accepted.clear();
+    }
+}
+
 impl Connection {
     /// A connection before the server's greeting.
     pub fn new(config: Config) -> Self {
@@ -123,14 +135,16 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When it does not belong here, does not fit a line, or has to wait for the reply to another.
+    /// When it does not belong here, does not fit a line, or has to wait for the reply to another. An `AUTH` of more than 512 octets has
+    /// to go without its initial response, which then answers the server's first, empty challenge
+    /// ([RFC 4954 section 4](https://www.rfc-editor.org/rfc/rfc4954#section-4)).
     pub fn send(&mut self, command: &Command<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let verb = command.verb();
         self.may_send(verb)?;
         let start = out.len();
         command.encode(out);
         let len = out.len() - start;
-        let limit = if verb == Verb::Auth { self.limits.sasl_line } else { self.limits.command };
+        let limit = if verb == Verb::Auth { MAX_AUTH } else { self.limits.command };
         if len > limit {
             out.truncate(start);
             return Err(Misuse::LineTooLong { len, limit });
@@ -334,7 +348,10 @@ impl Connection {
                 self.pipelining = reply.capabilities().any(|capability| capability == Capability::Pipelining);
             }
             Verb::Helo if done => self.pipelining = false,
-            Verb::Mail if done => self.transaction = Transaction::default(),
+            _ => {}
+        }
+        match verb {
+            Verb::Mail | Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Rset => self.transaction.forget(),
             Verb::Rcpt => {
                 let index = self.transaction.answered;
                 self.transaction.answered += 1;
@@ -362,6 +379,7 @@ impl Connection {
 
     fn body_answered(&mut self) {
         self.session.body_answered();
+        self.transaction.forget();
         self.turn = Turn::Reply;
         if self.waiting.is_empty() {
             self.ahead = self.session.clone();

@@ -116,11 +116,15 @@ impl CommandError {
             Self::Line(_) | Self::UnknownCommand => (Code::SYNTAX_ERROR, 5, 5, 2),
             Self::MissingArgument { .. } | Self::UnexpectedArgument { .. } => (Code::ARGUMENT_ERROR, 5, 5, 4),
             Self::NotOffered { .. } => (Code::NOT_IMPLEMENTED, 5, 5, 1),
+            // RFC 2033 section 4.1: as any command that does not exist.
+            Self::OutOfPlace { place: Place::OtherProtocol, .. } => (Code::SYNTAX_ERROR, 5, 5, 1),
             Self::OutOfPlace { .. } => (Code::BAD_SEQUENCE, 5, 5, 1),
             Self::TooLarge { .. } => (Code::TOO_LARGE, 5, 3, 4),
             Self::TooManyRecipients { .. } => (Code::INSUFFICIENT_STORAGE, 4, 5, 3),
             Self::UnknownMechanism => (Code::PARAMETER_NOT_IMPLEMENTED, 5, 5, 4),
             Self::UnknownParameter { .. } => (Code::PARAMETERS_UNKNOWN, 5, 5, 4),
+            // RFC 6531 section 3.5 has a code for each.
+            Self::Utf8NotAnnounced { verb: Verb::Mail } => (Code::MAILBOX_UNAVAILABLE, 5, 6, 7),
             Self::Utf8NotAnnounced { .. } => (Code::MAILBOX_NAME, 5, 6, 7),
         };
         Reply::new(code, &alloc::format!("{self}")).with(class, subject, detail).into_owned()
@@ -197,7 +201,7 @@ pub enum ReplyError {
     #[error("challenge is not base64 (RFC 4954 section 4)")]
     Base64,
     /// A line without a code.
-    #[error("expected a code of digits 2-5, 0-5, 0-9 and a space or hyphen (RFC 5321 section 4.2)")]
+    #[error("expected a code of digits 2-5, 0-9, 0-9 and a space or hyphen (RFC 5321 section 4.2)")]
     Code,
     /// The last line is missing, or something follows it.
     #[error("not one whole reply")]
@@ -213,6 +217,9 @@ pub enum ReplyError {
         /// That of another.
         other: Code,
     },
+    /// A CR, LF or NUL within a line.
+    #[error("CR, LF or NUL within a line (RFC 5321 section 4.2)")]
+    Octet,
     /// The reply goes on and on.
     #[error("reply exceeds the limit of {limit} octets")]
     TooLong {

@@ -27,6 +27,6 @@ pub use crate::limits::{Limits, LineEndings, Quirks};
 pub use crate::reply::{Code, EnhancedCode, Reply};
 pub use crate::session::{Place, State};
 pub use crate::types::{
-    Address, AddressLiteral, ClientName, Domain, ForwardPath, Host, LocalPart, Mailbox, Path, ReversePath, Text,
-    ValueError,
+    Address, AddressLiteral, ClientName, Domain, ForwardPath, Host, LocalPart, Mailbox, Path, Postmaster, ReversePath,
+    Text, ValueError,
 };

@@ -13,7 +13,7 @@ pub struct Limits {
     ///
     /// 12,288: [RFC 4954 section 4](https://www.rfc-editor.org/rfc/rfc4954#section-4).
     pub sasl_line: usize,
-    /// Octets of a message, as they come out of the connection. Announced with `SIZE`.
+    /// Octets of a message, as they come out of the connection. Announced with `SIZE`; 0 takes no message, which `SIZE` cannot say.
     ///
     /// 50 MiB: what the large providers take, and a little more.
     pub message: u64,

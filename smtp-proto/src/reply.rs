@@ -246,19 +246,33 @@ fn put_number(number: u16, out: &mut Vec<u8>) {
 /// assert_eq!(Reply::parse(&out)?.enhanced(), EnhancedCode::new(5, 1, 1).ok());
 /// # Ok::<(), postrider_smtp_proto::ReplyError>(())
 /// ```
-#[derive(Clone, Debug, Eq, PartialEq)]
+///
+/// Two are equal when they say the same, wherever they come from.
+#[derive(Clone, Debug)]
 pub struct Reply<'b> {
     code: Code,
     enhanced: Option<EnhancedCode>,
     text: ReplyText<'b>,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 enum ReplyText<'b> {
     One(Text<'b>),
     Many(Cow<'b, [Text<'b>]>),
     /// As received: whole lines with codes and CRLFs, all checked.
-    Wire(&'b [u8]),
+    Wire {
+        octets: &'b [u8],
+        /// Whether enhanced codes stand before the texts.
+        enhanced: bool,
+    },
+}
+
+impl Eq for Reply<'_> {}
+
+impl PartialEq for Reply<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.code, self.enhanced) == (other.code, other.enhanced) && self.lines().eq(other.lines())
+    }
 }
 
 impl<'b> Reply<'b> {
@@ -296,15 +310,13 @@ impl<'b> Reply<'b> {
 
     /// The lines, without codes and enhanced code.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        let (one, many, wire): (Option<&Text<'_>>, &[Text<'_>], &[u8]) = match &self.text {
-            ReplyText::One(text) => (Some(text), &[], b""),
-            ReplyText::Many(lines) => (None, lines, b""),
-            ReplyText::Wire(octets) => (None, &[], octets),
+        let (one, many, wire, enhanced): (Option<&Text<'_>>, &[Text<'_>], &[u8], bool) = match &self.text {
+            ReplyText::One(text) => (Some(text), &[], b"", false),
+            ReplyText::Many(lines) => (None, lines, b"", false),
+            ReplyText::Wire { octets, enhanced } => (None, &[], octets, *enhanced),
         };
-        let received = wire_lines(wire).map(|(_, text)| match self.enhanced {
-            Some(_) => EnhancedCode::split_from(text, self.code).1,
-            None => text,
-        });
+        let received = wire_lines(wire)
+            .map(move |(_, text)| if enhanced { EnhancedCode::split_from(text, self.code).1 } else { text });
         one.into_iter().chain(many).map(Text::as_bytes).chain(received)
     }
 
@@ -326,7 +338,7 @@ impl<'b> Reply<'b> {
     ///
     /// # Errors
     ///
-    /// When a line has no code or another than the first, the last line is missing, or something follows it.
+    /// When a line has no code or another than the first, or a CR, LF or NUL within, the last line is missing, or something follows it.
     pub fn parse(octets: &'b [u8]) -> Result<Self, ReplyError> {
         let mut first = None;
         let mut left = octets;
@@ -334,6 +346,9 @@ impl<'b> Reply<'b> {
             let end = memchr::memmem::find(left, b"\r\n").ok_or(ReplyError::Incomplete)?;
             let (line, rest) = left.split_at_checked(end).ok_or(ReplyError::Incomplete)?;
             left = rest.get(2..).unwrap_or_default();
+            if memchr::memchr3(b'\r', b'\n', 0, line).is_some() {
+                return Err(ReplyError::Octet);
+            }
             let (code, more) = Self::status(line)?;
             let found = *first.get_or_insert(code);
             if found != code {
@@ -346,7 +361,7 @@ impl<'b> Reply<'b> {
         let code = first.filter(|_| left.is_empty()).ok_or(ReplyError::Incomplete)?;
         let text = wire_lines(octets).next().map_or(&b""[..], |(_, text)| text);
         let (enhanced, _) = EnhancedCode::split_from(text, code);
-        Ok(Self { code, enhanced, text: ReplyText::Wire(octets) })
+        Ok(Self { code, enhanced, text: ReplyText::Wire { octets, enhanced: enhanced.is_some() } })
     }
 
     /// The code of a line, and whether more lines follow.

@@ -85,6 +85,8 @@ pub struct Connection {
     failed_logins: u32,
     /// No command has come yet: the peer may turn out to speak something else.
     fresh: bool,
+    /// The command that is coming in may be as long as a line of SASL.
+    long_line: bool,
 }
 
 /// The message that is coming in.
@@ -139,6 +141,7 @@ impl Connection {
             errors: 0,
             failed_logins: 0,
             fresh: true,
+            long_line: false,
         }
     }
 
@@ -156,8 +159,7 @@ impl Connection {
     pub fn receive<'b>(&mut self, input: &'b [u8]) -> Result<Step<Event<'b>>, Error> {
         let limit = match self.turn {
             Turn::Body => return Ok(self.message(input)),
-            Turn::Command if Verb::begins(input, Verb::Auth) => self.limits.sasl_line,
-            Turn::Command => self.limits.command,
+            Turn::Command => self.command_limit(input),
             Turn::Sasl => self.limits.sasl_line,
             _ => return Ok(Step::Paused),
         };
@@ -176,6 +178,15 @@ impl Connection {
         }
         let event = if self.turn == Turn::Sasl { self.sasl(line) } else { self.command(line) };
         Ok(Step::Event { consumed, event })
+    }
+
+    /// How long the command at the front of `input` may be: decided by how the line begins, which pieces of its rest do not show.
+    #[inline]
+    fn command_limit(&mut self, input: &[u8]) -> usize {
+        if !self.scanner.is_skipping() {
+            self.long_line = Verb::begins(input, Verb::Auth);
+        }
+        if self.long_line { self.limits.sasl_line } else { self.limits.command }
     }
 
     #[inline]
@@ -200,12 +211,11 @@ impl Connection {
     fn admit<'b>(&mut self, line: &'b [u8]) -> Result<Command<'b>, CommandError> {
         let command = Command::parse_with(line, self.quirks)?;
         let verb = command.verb();
+        self.session.permits(verb).map_err(|place| CommandError::OutOfPlace { verb, place })?;
         let extension = matches!(verb, Verb::Auth | Verb::StartTls);
         if !self.extensions.offers(verb) || extension && !self.session.is_extended() {
-            self.session.permits(Verb::Noop).map_err(|place| CommandError::OutOfPlace { verb, place })?;
             return Err(CommandError::NotOffered { verb });
         }
-        self.session.permits(verb).map_err(|place| CommandError::OutOfPlace { verb, place })?;
         match &command {
             Command::Mail { .. } | Command::Auth { .. } if self.require_tls && !self.session.is_secured() => {
                 return Err(CommandError::TlsRequired { verb });
@@ -254,7 +264,8 @@ impl Connection {
                 Event::Sasl(line)
             }
             Err(error) => {
-                self.errors += 1;
+                // Otherwise each AUTH, a good command by itself, would begin the count of errors anew.
+                self.failed_logins += 1;
                 self.turn = Turn::Refusal;
                 Event::Rejected(error)
             }
@@ -263,8 +274,13 @@ impl Connection {
 
     #[inline]
     fn message<'b>(&mut self, input: &'b [u8]) -> Step<Event<'b>> {
-        if self.body.piece > 0 {
-            return self.normalised(input, 0, self.body.piece);
+        match (core::mem::take(&mut self.body.piece), self.body.fault) {
+            (0, _) => {}
+            (len, None) => return self.normalised(input, 0, len),
+            (len, Some(_)) => {
+                self.body.grow(len, self.limits.message);
+                return Step::Skip { consumed: len };
+            }
         }
         match self.body.unstuffer.next(input) {
             Unstuffed::Content { consumed, content } => self.content(input, consumed, content),
@@ -276,21 +292,20 @@ impl Connection {
     /// A piece of the message as it left the unstuffer.
     #[inline]
     fn content<'b>(&mut self, input: &'b [u8], consumed: usize, content: &'b [u8]) -> Step<Event<'b>> {
-        self.body.size = self.body.size.saturating_add(content.len() as u64);
-        if self.body.size > self.limits.message {
-            self.body.fault = self.body.fault.or(Some(BodyFault::TooLarge { limit: self.limits.message }));
+        if self.line_endings == LineEndings::Normalise && self.body.fault.is_none() {
+            return self.normalised(input, consumed - content.len(), content.len());
         }
+        let limit = self.limits.message;
         match self.line_endings {
-            LineEndings::Normalise if self.body.fault.is_none() => {
-                return self.normalised(input, consumed - content.len(), content.len());
-            }
+            // Of two faults the one that comes first counts, wherever the pieces are cut.
             LineEndings::Reject if self.body.fault.is_none() => {
-                let stray = self.body.strays.scan(content);
+                let stray = self.body.strays.scan(content).filter(|(at, _)| *at < limit);
                 self.body.fault = stray.map(|(at, stray)| BodyFault::LineEnding { stray, at });
             }
             LineEndings::Note => self.body.noted = self.body.noted.or(self.body.strays.scan(content)),
             _ => {}
         }
+        self.body.grow(content.len(), limit);
         if self.body.fault.is_some() || content.is_empty() {
             return Step::Skip { consumed };
         }
@@ -308,10 +323,10 @@ impl Connection {
             (0, Some(_)) => (1, &b"\r\n"[..]),
             (at, _) => (at, piece.get(..at).unwrap_or_default()),
         };
-        self.body.size += (content.len() - taken) as u64;
+        self.body.grow(content.len(), self.limits.message);
         self.body.piece = len - taken;
         let consumed = skipped + taken;
-        if content.is_empty() {
+        if content.is_empty() || self.body.fault.is_some() {
             return Step::Skip { consumed };
         }
         Step::Event { consumed, event: Event::Body(content) }
@@ -336,7 +351,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When the reply cannot answer what was asked, would accept a faulty message, or has a line of more than 512 octets.
+    /// When the reply cannot answer what was asked, is a 334 that is not base64, would accept a faulty message, or has a line of more than 512 octets.
     #[inline]
     pub fn send(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let code = reply.code();
@@ -350,7 +365,7 @@ impl Connection {
             }
             _ => {}
         }
-        if !self.turn.takes(code) {
+        if !self.turn.takes(code) || code == Code::CHALLENGE && reply.challenge().is_err() {
             return Err(Misuse::DoesNotAnswer { code });
         }
         self.write(reply, out)?;
@@ -360,7 +375,7 @@ impl Connection {
 
     /// Greetings, replies to `EHLO` and challenges have no enhanced code: [RFC 2034 section 4](https://www.rfc-editor.org/rfc/rfc2034#section-4).
     fn write(&self, reply: &Reply<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
-        let offered = self.extensions.enhanced_status_codes && self.session.is_extended();
+        let offered = self.extensions.enhanced_status_codes;
         let hello = matches!(self.turn, Turn::Greeting | Turn::Reply(Verb::Ehlo | Verb::Helo | Verb::Lhlo));
         let start = out.len();
         if reply.enhanced().is_some() && (hello || !offered || reply.code().is_intermediate()) {
@@ -534,6 +549,15 @@ impl Connection {
     /// 5 minutes, [RFC 5321 section 4.5.3.2.7](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2.7).
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(300)
+    }
+}
+
+impl Body {
+    fn grow(&mut self, octets: usize, limit: u64) {
+        self.size = self.size.saturating_add(octets as u64);
+        if self.size > limit {
+            self.fault = self.fault.or(Some(BodyFault::TooLarge { limit }));
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use crate::command::Verb;
 pub enum State {
     /// The server has not greeted yet.
     Greeting,
+    /// The server has greeted with a refusal: the client may say `QUIT` and nothing else. [RFC 5321 section 3.1](https://www.rfc-editor.org/rfc/rfc5321#section-3.1).
+    Refused,
     /// The client has not said its name.
     Nameless,
     /// Between transactions.
@@ -44,6 +46,8 @@ pub enum Place {
     WithinTls,
     /// The other of SMTP and LMTP is spoken.
     OtherProtocol,
+    /// The server has refused the session.
+    AfterRefusal,
     /// The greeting has not come, a message or TLS is under way, or the session is over.
     OutsideSession,
 }
@@ -58,6 +62,7 @@ impl fmt::Display for Place {
             Self::AfterAuth => "after AUTH (RFC 4954 section 4)",
             Self::WithinTls => "within TLS (RFC 3207 section 4.2)",
             Self::OtherProtocol => "in the other of SMTP and LMTP (RFC 2033 section 4.1)",
+            Self::AfterRefusal => "after a greeting of 554 (RFC 5321 section 3.1)",
             Self::OutsideSession => "outside a session",
         })
     }
@@ -78,6 +83,7 @@ struct Row {
     done: Option<State>,
 }
 
+const QUIT: &[State] = &[State::Refused, State::Nameless, State::Ready, State::Mail, State::Rcpt];
 const ALWAYS: &[State] = &[State::Nameless, State::Ready, State::Mail, State::Rcpt];
 const READY: &[State] = &[State::Ready];
 const TRANSACTION: &[State] = &[State::Mail, State::Rcpt];
@@ -93,7 +99,7 @@ static TABLE: [Row; Verb::ALL.len()] = [
     Row { verb: Verb::Lhlo, allowed: ALWAYS, done: Some(State::Ready) },
     Row { verb: Verb::Mail, allowed: READY, done: Some(State::Mail) },
     Row { verb: Verb::Noop, allowed: ALWAYS, done: None },
-    Row { verb: Verb::Quit, allowed: ALWAYS, done: Some(State::Closed) },
+    Row { verb: Verb::Quit, allowed: QUIT, done: Some(State::Closed) },
     Row { verb: Verb::Rcpt, allowed: TRANSACTION, done: Some(State::Rcpt) },
     Row { verb: Verb::Rset, allowed: ALWAYS, done: None },
     Row { verb: Verb::StartTls, allowed: READY, done: Some(State::Tls) },
@@ -160,6 +166,7 @@ impl Session {
 
     fn place(&self, verb: Verb) -> Place {
         match (self.state, verb) {
+            (State::Refused, _) => Place::AfterRefusal,
             (State::Nameless, _) => Place::BeforeHello,
             (State::Ready, Verb::Rcpt | Verb::Data) => Place::BeforeMail,
             (State::Mail, Verb::Data) => Place::BeforeRcpt,
@@ -170,8 +177,7 @@ impl Session {
 
     /// The server has greeted.
     pub(crate) fn greeted(&mut self, outcome: Outcome) {
-        // After 554 a client may still say QUIT: RFC 5321 section 3.1.
-        self.state = if outcome == Outcome::Done { State::Nameless } else { State::Closed };
+        self.state = if outcome == Outcome::Done { State::Nameless } else { State::Refused };
     }
 
     /// `verb` got its final reply; for `DATA` that is 354 or a refusal.
@@ -213,7 +219,7 @@ mod tests {
     use super::*;
     use State::*;
 
-    const STATES: [State; 8] = [Greeting, Nameless, Ready, Mail, Rcpt, Body, Tls, Closed];
+    const STATES: [State; 9] = [Greeting, Refused, Nameless, Ready, Mail, Rcpt, Body, Tls, Closed];
 
     fn session(state: State) -> Session {
         Session { state, ..Session::new(false, false) }
@@ -231,6 +237,7 @@ mod tests {
         let talking = matches!(state, Nameless | Ready | Mail | Rcpt);
         match verb {
             Verb::Lhlo => false,
+            Verb::Quit => talking || state == Refused,
             Verb::Mail | Verb::Auth | Verb::StartTls => state == Ready,
             Verb::Rcpt => state == Mail || state == Rcpt,
             Verb::Data => state == Rcpt,

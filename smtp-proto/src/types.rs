@@ -190,7 +190,7 @@ impl PartialEq for LocalPart<'_> {
     }
 }
 
-/// A mailbox: `local-part@host`, byte for byte as it came.
+/// A mailbox: `local-part@host`, byte for byte as it came. Two are equal when their [local parts](LocalPart) and [hosts](Host) are.
 ///
 /// ```
 /// use postrider_smtp_proto::{Host, Mailbox};
@@ -200,7 +200,7 @@ impl PartialEq for LocalPart<'_> {
 /// assert!(matches!(mailbox.host(), Host::Literal(_)));
 /// # Ok::<(), postrider_smtp_proto::ValueError>(())
 /// ```
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq)]
 pub struct Mailbox<'b> {
     local_part: LocalPart<'b>,
     host: Host<'b>,
@@ -252,6 +252,12 @@ impl<'b> Mailbox<'b> {
     /// The octets as they stand on the wire.
     pub const fn as_bytes(&self) -> &'b [u8] {
         self.octets
+    }
+}
+
+impl PartialEq for Mailbox<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.local_part == other.local_part && self.host == other.host
     }
 }
 
@@ -360,11 +366,38 @@ impl fmt::Display for ReversePath<'_> {
     }
 }
 
+/// The word `postmaster`, in the case it was written in.
+#[derive(Clone, Copy, Eq)]
+pub struct Postmaster<'b>(&'b [u8]);
+octet_string!(Postmaster);
+
+impl<'b> Postmaster<'b> {
+    /// Takes `name` as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it is another word.
+    pub fn new(name: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
+        let name = name.as_ref();
+        if name.eq_ignore_ascii_case(b"postmaster") {
+            return Ok(Self(name));
+        }
+        Err(ValueError { expected: "postmaster, in any case (RFC 5321 section 4.5.1)" })
+    }
+}
+
+/// There is one postmaster.
+impl PartialEq for Postmaster<'_> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// Where a message goes: `RCPT TO`'s argument.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ForwardPath<'b> {
-    /// `<Postmaster>` without a domain, in the case it was written in. [RFC 5321 section 4.5.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.1).
-    Postmaster(&'b [u8]),
+    /// `<Postmaster>` without a domain. [RFC 5321 section 4.5.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.1).
+    Postmaster(Postmaster<'b>),
     /// A mailbox.
     Path(Path<'b>),
 }
@@ -373,9 +406,9 @@ impl<'b> ForwardPath<'b> {
     pub(crate) fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
         if let Some((b"<", rest)) = input.split_at_checked(1)
             && let Some((name, [b'>', rest @ ..])) = rest.split_at_checked(10)
-            && name.eq_ignore_ascii_case(b"postmaster")
+            && let Ok(postmaster) = Postmaster::new(name)
         {
-            return Some((Self::Postmaster(name), rest));
+            return Some((Self::Postmaster(postmaster), rest));
         }
         bracketed(input, quirks).map(|(path, rest)| (Self::Path(path), rest))
     }
@@ -395,7 +428,7 @@ impl<'b> ForwardPath<'b> {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.push(b'<');
         match self {
-            Self::Postmaster(name) => out.extend_from_slice(name),
+            Self::Postmaster(postmaster) => out.extend_from_slice(postmaster.0),
             Self::Path(path) => path.encode(out),
         }
         out.push(b'>');

@@ -104,6 +104,11 @@ impl LineScanner {
         }
     }
 
+    /// Whether the line is already too long: what comes is its rest.
+    pub const fn is_skipping(&self) -> bool {
+        self.dropped > 0
+    }
+
     #[inline]
     fn finished<'b>(&mut self, input: &'b [u8], at: usize, limit: usize) -> Framed<'b> {
         let consumed = at + 2;

@@ -75,6 +75,8 @@ impl<'b> Capability<'b> {
         let is = |name: &str| keyword.eq_ignore_ascii_case(name.as_bytes());
         match parameters {
             Some(mechanisms) if is("AUTH") => return Some(Self::Auth(Mechanisms(mechanisms))),
+            // RFC 6531 section 3.1: parameters that may come one day are passed over.
+            Some(_) if is("SMTPUTF8") => return Some(Self::SmtpUtf8),
             Some(octets) if is("SIZE") => return grammar::number(octets).map(|octets| Self::Size(Some(octets))),
             Some(_) => return None,
             None => {}

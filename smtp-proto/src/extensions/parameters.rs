@@ -97,10 +97,11 @@ impl<'b> Parameters<'b> {
     ///
     /// # Errors
     ///
-    /// When the value is not 1 to 20 digits, or more than 2^64-1.
+    /// When the value is not 1 to 20 digits. One above 2^64-1 is taken for that.
     pub fn size(&self) -> Result<Option<u64>, CommandError> {
         self.typed("SIZE", "1 to 20 digits (RFC 1870 section 5)", |value| {
-            grammar::number(value?).filter(|_| value.is_some_and(|digits| digits.len() <= 20))
+            let digits = value.filter(|digits| digits.len() <= 20 && digits.iter().all(u8::is_ascii_digit))?;
+            (!digits.is_empty()).then(|| grammar::number(digits).unwrap_or(u64::MAX))
         })
     }
 

@@ -1,0 +1,355 @@
+//! Replays the conversations of `testdata/smtp` through either role of a connection.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::path::Path;
+
+use postrider_smtp_proto::{
+    Capability, Command, Extensions, LineEndings, Mechanism, OtherExtension, Reply, SaslLine, Step, Text, client,
+    server,
+};
+
+/// One side's lines, up to where the other side speaks.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Turn {
+    Client(Vec<Vec<u8>>),
+    Server(Vec<Vec<u8>>),
+    Tls,
+}
+
+/// Every conversation by its name.
+pub(crate) fn conversations() -> Vec<(String, Vec<Turn>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/smtp");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let conversations: Vec<_> = files
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            (path.file_stem().unwrap().to_string_lossy().into_owned(), turns(&text))
+        })
+        .collect();
+    assert!(conversations.len() >= 35, "conversations are missing");
+    conversations
+}
+
+fn turns(text: &str) -> Vec<Turn> {
+    let mut turns = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        match (line.split_at_checked(3).unwrap_or((line, "")), turns.last_mut()) {
+            (("C: ", line), Some(Turn::Client(lines))) => lines.push(octets(line)),
+            (("S: ", line), Some(Turn::Server(lines))) => lines.push(octets(line)),
+            (("C: ", line), _) => turns.push(Turn::Client(vec![octets(line)])),
+            (("S: ", line), _) => turns.push(Turn::Server(vec![octets(line)])),
+            (("TLS", ""), _) => turns.push(Turn::Tls),
+            _ => panic!("{line}"),
+        }
+    }
+    turns
+}
+
+/// A line with its CRLF, `\x..` undone.
+fn octets(line: &str) -> Vec<u8> {
+    let mut parts = line.split("\\x");
+    let mut octets = parts.next().unwrap().as_bytes().to_vec();
+    for part in parts {
+        let (hex, rest) = part.split_at(2);
+        octets.push(u8::from_str_radix(hex, 16).unwrap());
+        octets.extend_from_slice(rest.as_bytes());
+    }
+    octets.extend_from_slice(b"\r\n");
+    octets
+}
+
+fn text(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r\n").unwrap()
+}
+
+/// Where the octets of a turn are cut.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cut {
+    /// Once, at this place; not at all where the turn is shorter.
+    At(usize),
+    /// Into pieces of this size.
+    Pieces(usize),
+}
+
+impl Cut {
+    /// Every cut that makes a difference to a conversation.
+    pub(crate) fn all(turns: &[Turn]) -> impl Iterator<Item = Self> {
+        let len = |turn: &Turn| match turn {
+            Turn::Client(lines) | Turn::Server(lines) => lines.iter().map(Vec::len).sum(),
+            Turn::Tls => 0,
+        };
+        let longest = turns.iter().map(len).max().unwrap_or(0);
+        (0..=longest).map(Self::At).chain((1..9).map(Self::Pieces))
+    }
+
+    fn apply(self, octets: &[u8]) -> Vec<&[u8]> {
+        match self {
+            Self::At(at) => <[_; 2]>::from(octets.split_at(at.min(octets.len()))).to_vec(),
+            Self::Pieces(size) => octets.chunks(size).collect(),
+        }
+    }
+}
+
+/// What happened, a line each; pieces of a message are joined, because where they end is the network's choice.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Record {
+    pub(crate) lines: Vec<String>,
+    content: Vec<u8>,
+}
+
+impl Record {
+    fn note(&mut self, event: String) {
+        if !self.content.is_empty() {
+            self.lines.push(format!("content {}", std::mem::take(&mut self.content).escape_ascii()));
+        }
+        self.lines.push(event);
+    }
+}
+
+/// What is left of both sides' lines.
+struct Lines<'l> {
+    said: std::slice::Iter<'l, Vec<u8>>,
+    answers: std::slice::Iter<'l, Vec<u8>>,
+}
+
+/// The next lines up to the last line of a reply.
+fn next_reply<'l>(lines: &mut impl Iterator<Item = &'l Vec<u8>>) -> Option<Vec<u8>> {
+    let mut reply = Vec::new();
+    for line in lines {
+        reply.extend_from_slice(line);
+        if line.get(3) != Some(&b'-') {
+            return Some(reply);
+        }
+    }
+    assert!(reply.is_empty(), "the last line is missing");
+    None
+}
+
+/// The next lines up to the one of one dot: a message, without its dot-stuffing.
+fn next_message<'l>(lines: &mut impl Iterator<Item = &'l Vec<u8>>) -> Vec<u8> {
+    let lines = lines.take_while(|line| *line != b".\r\n");
+    lines.flat_map(|line| line.strip_prefix(b".").unwrap_or(line)).copied().collect()
+}
+
+/// A server as the conversation shows it: what it offers is changed with each of its replies to `EHLO`.
+fn server(turns: &[Turn]) -> server::Connection {
+    let lines = || {
+        turns.iter().flat_map(|turn| match turn {
+            Turn::Client(lines) | Turn::Server(lines) => lines.as_slice(),
+            Turn::Tls => &[],
+        })
+    };
+    let mut config = server::Config { extensions: crate::everything(), ..server::Config::default() };
+    config.lmtp = lines().any(|line| line.starts_with(b"LHLO "));
+    let size = lines().find_map(|line| match Capability::parse(text(line).get(4..)?) {
+        Capability::Size(size) => size,
+        _ => None,
+    });
+    config.limits.message = size.unwrap_or(config.limits.message);
+    server::Connection::new(config)
+}
+
+/// What a server offers that answers `EHLO` like this.
+fn offered(reply: &Reply<'_>, secured: bool) -> Extensions {
+    let mut offered = Extensions::default();
+    (offered.eight_bit_mime, offered.enhanced_status_codes, offered.pipelining) = (false, false, false);
+    offered.size = false;
+    // TLS was begun with it.
+    offered.starttls = secured;
+    for capability in reply.capabilities() {
+        match capability {
+            Capability::Auth(mechanisms) => offered.auth = mechanisms.iter().filter_map(known).collect(),
+            Capability::EightBitMime => offered.eight_bit_mime = true,
+            Capability::EnhancedStatusCodes => offered.enhanced_status_codes = true,
+            Capability::Help => offered.help = true,
+            Capability::Pipelining => offered.pipelining = true,
+            Capability::Size(_) => offered.size = true,
+            Capability::SmtpUtf8 => offered.smtputf8 = true,
+            Capability::StartTls => offered.starttls = true,
+            Capability::Other { keyword: b"EXPN", .. } => offered.expn = true,
+            Capability::Other { keyword: b"DSN", .. } => {
+                let [mail, rcpt] = [["RET", "ENVID"], ["NOTIFY", "ORCPT"]].map(|words| words.map(str::to_owned).into());
+                offered.other.push(OtherExtension { line: Text::lossy("DSN"), mail, rcpt });
+            }
+            _ => {}
+        }
+    }
+    offered
+}
+
+fn known(mechanism: Mechanism<'_>) -> Option<Mechanism<'static>> {
+    let names = ["PLAIN", "LOGIN", "EXTERNAL", "CRAM-MD5", "DIGEST-MD5", "GSSAPI"];
+    names.into_iter().find(|name| *name == mechanism.as_str()).and_then(|name| Mechanism::new(name).ok())
+}
+
+/// The server's side: hears the client's lines, answers with the server's lines, which must come out as they are written.
+pub(crate) fn through_server(turns: &[Turn], cut: Cut) -> Record {
+    let (mut connection, mut record) = (server(turns), Record::default());
+    let (mut input, mut turns) = (Vec::new(), turns.iter().peekable());
+    let Some(Turn::Server(greeting)) = turns.next() else { panic!("no greeting") };
+    let mut out = Vec::new();
+    connection.send(&Reply::parse(&greeting.concat()).unwrap(), &mut out).unwrap();
+    assert_eq!(out, greeting.concat());
+    while let Some(turn) = turns.next() {
+        let Turn::Client(said) = turn else {
+            assert!(connection.wants_tls() && input.is_empty());
+            connection.secured(&input).unwrap();
+            continue;
+        };
+        let Some(Turn::Server(answers)) = turns.next() else { panic!("no answer to {said:?}") };
+        let (mut lines, mut out) = (Lines { said: said.iter(), answers: answers.iter() }, Vec::new());
+        for piece in cut.apply(&said.concat()) {
+            input.extend_from_slice(piece);
+            while let Some(consumed) = serve(&mut connection, &input, &mut lines, &mut out, &mut record) {
+                input.drain(..consumed);
+            }
+        }
+        assert_eq!(out.escape_ascii().to_string(), answers.concat().escape_ascii().to_string(), "to {said:?}");
+        assert!(input.is_empty() && lines.said.next().is_none(), "an event for each line of {said:?}");
+    }
+    record.note(format!("{:?}", connection.state()));
+    record
+}
+
+/// Whether `event` means what `line` says: written again it is that line, the case of keywords and spaces at the end aside.
+fn assert_means(event: &server::Event<'_>, line: &[u8]) {
+    let mut out = Vec::new();
+    match event {
+        server::Event::Command(command) => command.encode(&mut out),
+        server::Event::Sasl(sasl) => assert_eq!(Ok(sasl), SaslLine::parse(text(line)).as_ref()),
+        _ => {}
+    }
+    let same = out.trim_ascii_end().eq_ignore_ascii_case(line.trim_ascii_end());
+    assert!(out.is_empty() || same, "{event:?} for {}", line.escape_ascii());
+}
+
+fn serve(
+    connection: &mut server::Connection,
+    input: &[u8],
+    lines: &mut Lines<'_>,
+    out: &mut Vec<u8>,
+    record: &mut Record,
+) -> Option<usize> {
+    let (consumed, event) = match connection.receive(input).unwrap() {
+        Step::Event { consumed, event } => (consumed, event),
+        Step::Skip { consumed } => return Some(consumed),
+        Step::NeedInput | Step::Paused => return None,
+    };
+    if let server::Event::Body(content) = event {
+        record.content.extend_from_slice(content);
+        return Some(consumed);
+    }
+    if let server::Event::BodyEnd(end) = event {
+        let message = next_message(&mut lines.said);
+        assert_eq!(end.size, message.len() as u64);
+        if end.fault.is_none() {
+            assert_eq!(record.content.escape_ascii().to_string(), message.escape_ascii().to_string());
+        }
+        // How much of a faulty message is shown is the network's choice.
+        record.content.retain(|_| end.fault.is_none());
+    } else {
+        assert_means(&event, lines.said.next().unwrap());
+    }
+    record.note(format!("{event:?}"));
+    answer(connection, &event, lines, out);
+    Some(consumed)
+}
+
+/// One reply, or in LMTP as many as are owed for a message.
+fn answer(connection: &mut server::Connection, event: &server::Event<'_>, lines: &mut Lines<'_>, out: &mut Vec<u8>) {
+    loop {
+        let octets = next_reply(&mut lines.answers).unwrap();
+        let reply = Reply::parse(&octets).unwrap();
+        if let server::Event::Rejected(error) = event {
+            // RFC 5321 section 3.3 has both codes for DATA without a recipient.
+            let code = if octets.starts_with(b"554") { "503".to_owned() } else { reply.code().to_string() };
+            assert_eq!(error.reply().code().to_string(), code, "{error}");
+        }
+        if matches!(event, server::Event::Command(Command::Ehlo(_) | Command::Lhlo(_))) && reply.code().is_success() {
+            connection.offer(offered(&reply, connection.is_secured()));
+        }
+        connection.send(&reply, out).unwrap();
+        let owed = matches!(event, server::Event::BodyEnd(_)) && connection.receive(b"") == Ok(Step::Paused);
+        if !owed || connection.is_closed() {
+            return;
+        }
+    }
+}
+
+/// The client's side: says the client's lines, which must come out as they are written, and hears the server's.
+pub(crate) fn through_client(turns: &[Turn], cut: Cut) -> Record {
+    let says =
+        |start: &[u8]| turns.iter().any(|turn| matches!(turn, Turn::Client(lines) if lines[0].starts_with(start)));
+    let config = client::Config { lmtp: says(b"LHLO "), line_endings: LineEndings::Note, ..client::Config::default() };
+    let (mut connection, mut record) = (client::Connection::new(config), Record::default());
+    let mut input = Vec::new();
+    let mut unsaid = false;
+    for turn in turns {
+        match turn {
+            Turn::Client(lines) => unsaid = !say_all(&mut connection, lines, cut, &mut record),
+            Turn::Server(_) if unsaid => {}
+            Turn::Server(lines) => {
+                let mut expected = lines.iter();
+                for piece in cut.apply(&lines.concat()) {
+                    input.extend_from_slice(piece);
+                    while let Step::Event { consumed, event } = connection.receive(&input).unwrap() {
+                        assert_heard(&event, &mut expected);
+                        record.note(format!("{:?} {}", event.to, event.reply));
+                        input.drain(..consumed);
+                    }
+                }
+                assert!(input.is_empty() && expected.next().is_none(), "{}", input.escape_ascii());
+            }
+            Turn::Tls => {
+                assert!(connection.wants_tls());
+                connection.secured(&input).unwrap();
+            }
+        }
+    }
+    record.note(format!("{:?}", connection.state()));
+    record
+}
+
+/// Whether a client says such lines. The conversations show clients that ours is not: what it refuses to say has no answer.
+fn say_all(connection: &mut client::Connection, lines: &[Vec<u8>], cut: Cut, record: &mut Record) -> bool {
+    let mut lines = lines.iter();
+    if connection.wants_body() {
+        let (wire, mut out) = (lines.as_slice().concat(), Vec::new());
+        cut.apply(&next_message(&mut lines)).into_iter().for_each(|piece| connection.body(piece, &mut out).unwrap());
+        connection.end_of_body(&mut out).unwrap();
+        let expected = &wire[..wire.len() - lines.as_slice().concat().len()];
+        assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        assert!(lines.all(|line| say(connection, line)));
+        return true;
+    }
+    let count = lines.len();
+    let said = lines.clone().filter(|line| say(connection, line)).count();
+    assert!(said == 0 || said == count, "{:?} is said in part", lines.as_slice().concat().escape_ascii().to_string());
+    if said == 0 {
+        lines.for_each(|line| record.note(format!("unsaid {}", line.escape_ascii())));
+    }
+    said > 0
+}
+
+/// Whether a client says such a line.
+fn say(connection: &mut client::Connection, line: &[u8]) -> bool {
+    let mut out = Vec::new();
+    let response = SaslLine::parse(text(line));
+    // What is no base64 ours does not say: it cancels, and the answer is 501 all the same.
+    if connection.respond(response.as_ref().unwrap_or(&SaslLine::Cancel), &mut out).is_ok() {
+        assert!(response.is_err() || out == line);
+        return true;
+    }
+    let said = Command::parse(text(line)).is_ok_and(|command| connection.send(&command, &mut out).is_ok());
+    let same = out.trim_ascii_end().eq_ignore_ascii_case(line.trim_ascii_end());
+    assert!(!said || same, "{} for {}", out.escape_ascii(), line.escape_ascii());
+    said
+}
+
+/// Whether `event` is the next reply of the server's lines: written again it is those lines.
+fn assert_heard<'l>(event: &client::Event<'_>, lines: &mut impl Iterator<Item = &'l Vec<u8>>) {
+    let (expected, mut out) = (next_reply(lines).unwrap(), Vec::new());
+    event.reply.encode(&mut out);
+    assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
+}
