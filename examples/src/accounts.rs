@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,13 +41,15 @@ pub enum AccountsError {
     /// There is no account of that name.
     #[error("there is no account {0:?}")]
     None(String),
-    /// The file is damaged.
-    #[error("{path:?}: {source}")]
+    /// The file is damaged. Its lines are not shown: they hold what passwords can be guessed from.
+    #[error("{path:?}, line {line}: {message}")]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What and where.
-        source: Box<toml::de::Error>,
+        /// Where.
+        line: usize,
+        /// What is wrong.
+        message: String,
     },
     /// A password that cannot be used.
     #[error("a password has at least one character, and none that SASLprep forbids (RFC 4013)")]
@@ -101,11 +103,13 @@ pub struct Accounts {
 #[derive(Debug, Default)]
 struct Loaded {
     stamp: Option<Stamp>,
+    /// What could not be read, to tell it once and not at each login.
+    unreadable: Option<Stamp>,
     by_name: Arc<BTreeMap<String, Arc<Account>>>,
 }
 
-/// What changes when the file is replaced.
-type Stamp = (u64, u64, i64, i64);
+/// What changes when the file is replaced, written to, or given to somebody else.
+type Stamp = (u64, u64, (i64, i64), (i64, i64));
 
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -145,19 +149,27 @@ impl Accounts {
 
     fn reload(&self) -> Result<(), AccountsError> {
         let stamp = match std::fs::metadata(&self.path) {
-            Ok(metadata) => Some((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec())),
+            Ok(of) => Some((of.ino(), of.size(), (of.mtime(), of.mtime_nsec()), (of.ctime(), of.ctime_nsec()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(self.failed("read", source)),
         };
         let mut loaded = self.lock();
-        if loaded.stamp != stamp {
-            // Told once, not at each login.
-            loaded.stamp = stamp;
-            let file = self.read()?;
-            let by_name = file.account.into_iter().map(|account| (account.name.clone(), Arc::new(account)));
-            loaded.by_name = Arc::new(by_name.collect());
+        if loaded.stamp == stamp {
+            return Ok(());
         }
-        Ok(())
+        match self.read() {
+            Ok(file) => {
+                let by_name = file.account.into_iter().map(|account| (account.name.clone(), Arc::new(account)));
+                *loaded = Loaded { stamp, unreadable: None, by_name: Arc::new(by_name.collect()) };
+                Ok(())
+            }
+            // What cannot be read now may be readable the next time, although nothing of it changes.
+            Err(_) if stamp.is_some() && loaded.unreadable == stamp => Ok(()),
+            Err(error) => {
+                loaded.unreadable = stamp;
+                Err(error)
+            }
+        }
     }
 
     fn read(&self) -> Result<AccountsFile, AccountsError> {
@@ -166,8 +178,32 @@ impl Accounts {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(AccountsFile::default()),
             Err(source) => return Err(self.failed("read", source)),
         };
-        toml::from_str(&text)
-            .map_err(|source| AccountsError::Parse { path: self.path.clone(), source: Box::new(source) })
+        toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = 1 + before.bytes().filter(|octet| *octet == b'\n').count();
+            AccountsError::Parse { path: self.path.clone(), line, message: error.message().to_owned() }
+        })
+    }
+
+    /// Octets that are the same whenever a server runs with this data directory, and that nobody else knows.
+    ///
+    /// # Errors
+    ///
+    /// When they can neither be read nor made.
+    pub fn secret(&self) -> Result<Vec<u8>, AccountsError> {
+        let path = self.path.with_file_name("secret");
+        let _lock = self.locked()?;
+        match std::fs::read(&path) {
+            Ok(secret) if secret.len() >= 16 => Ok(secret),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(AccountsError::Io { operation: "read", path, source })
+            }
+            _ => {
+                let secret = [random()?, random()?].concat();
+                let written = self.replace(&path, &secret);
+                written.map(|()| secret).map_err(|source| AccountsError::Io { operation: "write", path, source })
+            }
+        }
     }
 
     /// Adds an account.
@@ -203,25 +239,42 @@ impl Accounts {
 
     /// Changes the file: under a lock against other programs that do, and so that a crash leaves the old one or the new one.
     fn change(&self, change: impl FnOnce(&mut Vec<Account>) -> Result<(), AccountsError>) -> Result<(), AccountsError> {
-        let lock_path = self.path.with_extension("lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(lock_path);
-        lock.and_then(|lock| lock.lock().map(|()| lock)).map_err(|source| self.failed("lock", source)).and_then(
-            |_lock| {
-                let mut file = self.read()?;
-                change(&mut file.account)?;
-                let text = toml::to_string(&file).map_err(|error| self.failed("write", io::Error::other(error)))?;
-                self.replace(text.as_bytes()).map_err(|source| self.failed("write", source))
-            },
-        )
+        let _lock = self.locked()?;
+        let mut file = self.read()?;
+        change(&mut file.account)?;
+        let text = toml::to_string(&file).map_err(|error| self.failed("write", io::Error::other(error)))?;
+        self.replace(&self.path, text.as_bytes()).map_err(|source| self.failed("write", source))
     }
 
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
-        let new = self.path.with_extension("new");
+    /// Held until it is dropped.
+    fn locked(&self) -> Result<File, AccountsError> {
+        let lock = || {
+            let path = self.path.with_extension("lock");
+            let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+            self.give_to_owner(&lock)?;
+            lock.lock().map(|()| lock)
+        };
+        lock().map_err(|source| self.failed("lock", source))
+    }
+
+    fn replace(&self, path: &Path, octets: &[u8]) -> io::Result<()> {
+        let new = path.with_extension("new");
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-        file.write_all(text)?;
+        self.give_to_owner(&file)?;
+        file.write_all(octets)?;
         file.sync_all()?;
-        std::fs::rename(&new, &self.path)?;
-        File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        std::fs::rename(&new, path)?;
+        File::open(self.directory())?.sync_all()
+    }
+
+    /// The superuser may make accounts for a server that runs as somebody else: what is in the data directory is its owner's.
+    fn give_to_owner(&self, file: &File) -> io::Result<()> {
+        let (owner, of) = (std::fs::metadata(self.directory())?, file.metadata()?);
+        if of.uid() == owner.uid() { Ok(()) } else { fchown(file, Some(owner.uid()), Some(owner.gid())) }
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     fn failed(&self, operation: &'static str, source: io::Error) -> AccountsError {
@@ -294,12 +347,14 @@ impl Verifier {
         Self { iterations: ITERATIONS, salt, stored_key: Sha256::digest(keys.0).to_vec(), server_key: keys.1.to_vec() }
     }
 
-    /// What a stranger is shown for an account that is not there: the same each time, so that it cannot be told from one that is.
-    pub fn fake(key: &[u8], name: &str, len: usize) -> Self {
+    /// What a stranger is shown for an account that is not there: the same each time for a mechanism (whose keys have `len` octets) and a name in any
+    /// case, so that it cannot be told from one that is.
+    pub fn fake(secret: &[u8], name: &str, len: usize) -> Self {
+        let name = name.to_ascii_lowercase();
         let part = |label: &[u8]| {
-            let mac = <Hmac<Sha256> as Mac>::new_from_slice(key);
-            mac.map(|mac| mac.chain_update(label).chain_update(name.as_bytes()).finalize().into_bytes().to_vec())
-                .unwrap_or_default()
+            let mac = <Hmac<Sha256> as Mac>::new_from_slice(secret);
+            let of = |mac: Hmac<Sha256>| mac.chain_update(label).chain_update(len.to_be_bytes()).chain_update(&name);
+            mac.map(|mac| of(mac).finalize().into_bytes().to_vec()).unwrap_or_default()
         };
         let cut = |mut octets: Vec<u8>, len| {
             octets.truncate(len);
@@ -370,6 +425,43 @@ mod tests {
         std::fs::write(data.path().join("accounts.toml"), "[[account]]\nname = 1").unwrap();
         assert!(accounts.find("carl").is_some());
         assert!(matches!(Accounts::open(data.path()), Err(AccountsError::Parse { .. })));
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_read_once_it_can_be() {
+        let data = tempfile::tempdir().unwrap();
+        let accounts = Accounts::open(data.path()).unwrap();
+        accounts.add("dora", "secret").unwrap();
+        let (path, aside) = (data.path().join("accounts.toml"), data.path().join("aside"));
+        std::fs::rename(&path, &aside).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(accounts.reload().is_err());
+        assert!(accounts.reload().is_ok(), "it is told once");
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+        assert!(accounts.find("dora").is_some());
+    }
+
+    #[test]
+    fn an_error_in_the_file_shows_its_line_and_no_hash() {
+        let data = tempfile::tempdir().unwrap();
+        let accounts = Accounts::open(data.path()).unwrap();
+        accounts.add("emil", "secret").unwrap();
+        let text = std::fs::read_to_string(data.path().join("accounts.toml")).unwrap();
+        std::fs::write(data.path().join("accounts.toml"), text.replacen("\"\n", "\n", 2)).unwrap();
+        let error = Accounts::open(data.path()).unwrap_err().to_string();
+        assert!(error.contains("line 2") && !error.contains("argon2"), "{error}");
+    }
+
+    #[test]
+    fn what_a_stranger_is_shown_does_not_depend_on_case_but_on_the_mechanism() {
+        let fake = |name, len| Verifier::fake(b"secret of the data directory", name, len);
+        assert_eq!(fake("Nobody", 20), fake("nobody", 20));
+        assert_ne!(fake("nobody", 20).salt, fake("nobody", 32).salt);
+        assert_ne!(fake("nobody", 20).salt, fake("somebody", 20).salt);
+        let data = tempfile::tempdir().unwrap();
+        let secret = || Accounts::open(data.path()).unwrap().secret().unwrap();
+        assert_eq!(secret(), secret(), "a restart changes nothing");
     }
 
     #[test]

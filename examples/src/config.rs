@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use postrider_smtp_proto::{AddressLiteral, Domain};
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -35,13 +36,14 @@ pub enum ConfigError {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// What the server calls itself.
+    /// What the server calls itself: a domain or an address literal.
+    #[serde(deserialize_with = "host_name")]
     pub hostname: String,
     /// Domains whose mail is delivered here.
     pub domains: Vec<String>,
     /// Where mail, accounts and the generated certificate are.
     pub data: PathBuf,
-    /// The account that gets mail for `postmaster`; the first one by name where it is empty.
+    /// The account that gets mail for `postmaster`; where it is empty, the first one by name.
     pub postmaster: String,
     /// Addresses to listen on.
     pub listen: Listen,
@@ -99,6 +101,7 @@ pub struct Auth {
     /// Whether logins are allowed on connections without TLS.
     pub plaintext: bool,
     /// Seconds for which a verified login is remembered; 0: not at all.
+    #[serde(deserialize_with = "seconds")]
     pub remember_seconds: u64,
 }
 
@@ -116,17 +119,21 @@ pub struct Limits {
     pub connections_per_address: usize,
 }
 
-/// Seconds.
+/// Seconds, a year at the most.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
     /// For a client's next command or piece of a message; 0: what the protocol's RFC says.
+    #[serde(deserialize_with = "seconds")]
     pub read_seconds: u64,
     /// For a client to take any of what is sent to it.
+    #[serde(deserialize_with = "seconds_not_0")]
     pub write_seconds: u64,
     /// For a TLS handshake.
+    #[serde(deserialize_with = "seconds_not_0")]
     pub handshake_seconds: u64,
     /// For the transactions under way when the server stops.
+    #[serde(deserialize_with = "seconds")]
     pub shutdown_seconds: u64,
 }
 
@@ -207,6 +214,31 @@ impl Timeouts {
     }
 }
 
+/// Far more than any use, and far less than what a clock cannot count.
+const MAX_SECONDS: u64 = 365 * 24 * 60 * 60;
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        seconds @ 0..=MAX_SECONDS => Ok(seconds),
+        found => Err(D::Error::custom(format_args!("expected 0 to {MAX_SECONDS} seconds, found {found}"))),
+    }
+}
+
+fn seconds_not_0<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match seconds(deserializer)? {
+        0 => Err(D::Error::custom("expected 1 second at least, found 0")),
+        seconds => Ok(seconds),
+    }
+}
+
+fn host_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if Domain::new(&name).is_ok() || AddressLiteral::new(&name).is_ok() {
+        return Ok(name);
+    }
+    Err(D::Error::custom("expected a domain or an address literal"))
+}
+
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -267,6 +299,9 @@ mod tests {
             ("[listen]\n\nsmtp = \"somewhere\"\n", "line 3"),
             ("[limits]\nrecipients = -1\n", "line 2"),
             ("hostname = [\n", "line 1"),
+            ("domains = []\nhostname = \"\"\n", "line 2"),
+            ("[timeouts]\nhandshake_seconds = 0\n", "line 2"),
+            ("[timeouts]\nread_seconds = 9223372036854775807\n", "line 2"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text:?}: {error}");

@@ -172,18 +172,19 @@ fn maildir(path: &Path, maildirs: &Maildirs) -> Result<Maildir, Error> {
 fn begin(mailboxes: &[PathBuf], maildirs: &Maildirs) -> Result<(Delivery, usize), DeliveryError> {
     let mut last = DeliveryError::Failed("no mailbox".to_owned());
     for (base, path) in mailboxes.iter().enumerate() {
-        match maildir(path, maildirs).and_then(|maildir| maildir.delivery()) {
+        let begun = maildir(path, maildirs).and_then(|maildir| maildir.delivery()).or_else(|_| {
+            forget(path, maildirs);
+            maildir(path, maildirs)?.delivery()
+        });
+        match begun {
             Ok(delivery) => return Ok((delivery, base)),
-            Err(error) => {
-                forget(path, maildirs);
-                last = error.into();
-            }
+            Err(error) => last = error.into(),
         }
     }
     Err(last)
 }
 
-/// Somebody may have removed the mailbox since it was opened: the next message makes it anew.
+/// Somebody may have removed the mailbox since it was opened: it is then made anew.
 fn forget(path: &Path, maildirs: &Maildirs) {
     maildirs.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
 }

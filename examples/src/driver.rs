@@ -52,11 +52,14 @@ pub trait Connection: Send {
 
     /// How long the peer may take for what comes next.
     fn timeout(&self) -> Duration;
+
+    /// Whether the peer is sending a message: each piece of it, refused ones too, then has its own time.
+    fn is_taking_message(&self) -> bool;
 }
 
 /// Forwards the common verbs to the methods of the same name.
 macro_rules! impl_connection {
-    ($protocol:ident) => {
+    ($protocol:ident, $is_taking_message:expr) => {
         impl From<$protocol::Misuse> for Stop {
             fn from(misuse: $protocol::Misuse) -> Self {
                 Self::Misuse(misuse.to_string())
@@ -86,14 +89,18 @@ macro_rules! impl_connection {
             fn timeout(&self) -> Duration {
                 self.timeout()
             }
+
+            fn is_taking_message(&self) -> bool {
+                $is_taking_message(self.state())
+            }
         }
     };
 }
 
 use postrider_pop3_proto as pop3;
 use postrider_smtp_proto as smtp;
-impl_connection!(pop3);
-impl_connection!(smtp);
+impl_connection!(pop3, |_| false);
+impl_connection!(smtp, |state| state == smtp::State::Body);
 
 /// What a server does with a peer.
 pub trait Session: Send {
@@ -179,7 +186,7 @@ pub struct Timeouts {
     pub handshake: Duration,
 }
 
-/// 5 minutes to read something, half a minute for a handshake.
+/// The protocol's own limit for reading, 5 minutes to write, half a minute for a handshake.
 impl Default for Timeouts {
     fn default() -> Self {
         Self { read: None, write: Duration::from_secs(300), handshake: Duration::from_secs(30) }
@@ -369,7 +376,12 @@ impl<S: Session> Driver<S> {
                     self.io.flush_if_large().await?;
                     deadline = None;
                 }
-                Next::Skip(consumed) => self.input.advance(consumed),
+                Next::Skip(consumed) => {
+                    self.input.advance(consumed);
+                    if self.session.connection().is_taking_message() {
+                        deadline = None;
+                    }
+                }
                 Next::Read => {
                     self.io.flush().await?;
                     if !self.read(&mut deadline).await? {
@@ -438,11 +450,15 @@ impl<S: Session> Driver<S> {
         let (Stream::Plain(stream), Some(config)) = (stream, self.tls.clone()) else {
             return Err(Failure::Tls(io::ErrorKind::Unsupported.into()));
         };
-        match timeout(self.timeouts.handshake, TlsAcceptor::from(config).accept(stream)).await {
-            Ok(Ok(stream)) => self.io.stream = Stream::Tls(Box::new(stream)),
-            Ok(Err(error)) => return Err(Failure::Tls(error)),
-            Err(_) => return Err(Failure::Tls(io::ErrorKind::TimedOut.into())),
-        }
+        let accepted = tokio::select! {
+            biased;
+            // Nothing has been promised yet to a peer that comes when the server stops.
+            _ = self.stop.wait_for(|stop| *stop) => Err(io::ErrorKind::ConnectionAborted.into()),
+            accepted = timeout(self.timeouts.handshake, TlsAcceptor::from(config).accept(stream)) => {
+                accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
+        };
+        self.io.stream = Stream::Tls(Box::new(accepted.map_err(Failure::Tls)?));
         Ok(())
     }
 }

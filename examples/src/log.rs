@@ -17,7 +17,9 @@ pub enum Format {
 /// Begins to log: from level `info`, or what the environment's `RUST_LOG` says.
 pub fn start(format: Format) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A log that cannot be written must not become a panic: it would take the session with it that had something to say.
+    let log = tracing_subscriber::fmt().log_internal_errors(false);
+    let log = log.with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second start, as in tests, changes nothing.
     let _ = match format {
         Format::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -40,7 +40,12 @@ pub struct Logins {
     accounts: Arc<Accounts>,
     /// As many hashes at a time as there are cores: more would only take memory, 19 MiB each.
     hashing: Semaphore,
+    /// For each network, the turns of the logins that wait for a hash: so none fills the queue, and each login waits for the outcome of those before.
+    turns: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
+    /// Hashes at a time for one network.
+    turns_each: usize,
     key: [u8; 32],
+    secret: Vec<u8>,
     remember: Duration,
     verified: Mutex<HashMap<[u8; 32], Verified>>,
     failures: Mutex<HashMap<Guesser, Failures>>,
@@ -83,15 +88,19 @@ impl Logins {
     ///
     /// # Errors
     ///
-    /// When the system gives no random octets.
+    /// When the system gives no random octets, or the data directory's secret cannot be had.
     pub fn new(accounts: Arc<Accounts>, remember: Duration) -> Result<Self, AccountsError> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| AccountsError::Hash(error.to_string()))?;
+        let secret = accounts.secret()?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self {
             accounts,
             hashing: Semaphore::new(cores),
+            turns: Mutex::default(),
+            turns_each: (cores / 2).max(1),
             key,
+            secret,
             remember,
             verified: Mutex::default(),
             failures: Mutex::default(),
@@ -104,9 +113,9 @@ impl Logins {
         &self.accounts
     }
 
-    /// A key that exists only in this process.
-    pub(crate) fn key(&self) -> &[u8] {
-        &self.key
+    /// What makes up verifiers for accounts that are not there: see [`Accounts::secret`].
+    pub(crate) fn secret(&self) -> &[u8] {
+        &self.secret
     }
 
     /// Whether `password` is that of `user`. A failure takes its time; it is the caller's connection alone that waits.
@@ -121,12 +130,25 @@ impl Logins {
         if let Some(account) = account.as_ref().filter(|account| self.remembers(&mark, account)) {
             return Ok(Arc::clone(account));
         }
+        let turn = self.turn_of(peer);
+        let turn = turn.acquire().await.map_err(|_| LoginError::Temporary)?;
+        self.admit(peer)?;
         let verified = self.hash(account.clone(), password.to_vec()).await?;
         let Some(account) = account.filter(|_| verified) else {
-            return Err(self.failed(peer, user).await);
+            // Counted before the next from there has its turn.
+            let delay = self.count_failure(peer, user);
+            drop(turn);
+            sleep(delay).await;
+            return Err(LoginError::BadCredentials);
         };
         self.remember(mark, &account);
         Ok(account)
+    }
+
+    fn turn_of(&self, peer: IpAddr) -> Arc<Semaphore> {
+        let mut turns = lock(&self.turns);
+        make_room(&mut turns, |turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(network(peer)).or_insert_with(|| Arc::new(Semaphore::new(self.turns_each))))
     }
 
     /// Whether the address may try at all.
@@ -145,10 +167,15 @@ impl Logins {
 
     /// Notes a failure and waits, the longer the more there were.
     pub async fn failed(&self, peer: IpAddr, user: &str) -> LoginError {
+        sleep(self.count_failure(peer, user)).await;
+        LoginError::BadCredentials
+    }
+
+    /// Notes a failure. Returns how late it is to be answered.
+    fn count_failure(&self, peer: IpAddr, user: &str) -> Duration {
         let of_network = self.count(Guesser::Network(network(peer)));
         let of_user = self.count(Guesser::User(user.chars().take(64).collect::<String>().to_ascii_lowercase()));
-        sleep(DELAY * 2_u32.pow(of_network.max(of_user).saturating_sub(1).min(4))).await;
-        LoginError::BadCredentials
+        DELAY * 2_u32.pow(of_network.max(of_user).saturating_sub(1).min(4))
     }
 
     fn count(&self, guesser: Guesser) -> u32 {
@@ -235,6 +262,27 @@ mod tests {
         logins.accounts().add("anna", "other").unwrap();
         assert_eq!(logins.check(PEER, "anna", b"secret").await, Err(LoginError::BadCredentials));
         assert!(logins.check(PEER, "anna", b"other").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn guesses_at_the_same_time_are_counted_before_the_next_is_tried() {
+        let data = tempfile::tempdir().unwrap();
+        let logins = Arc::new(logins(&data));
+        // All at once, all but two of the failures that are allowed used up already.
+        for _ in 0..MOST_FAILURES - 2 {
+            logins.count(Guesser::Network(PEER));
+        }
+        let guess = |number: u32| {
+            let logins = Arc::clone(&logins);
+            tokio::spawn(async move { logins.check(PEER, "anna", format!("guess {number}").as_bytes()).await })
+        };
+        let guesses: Vec<_> = (0..20).map(guess).collect();
+        let mut refused = 0;
+        for guess in guesses {
+            refused += usize::from(guess.await.unwrap() == Err(LoginError::TooManyFailures));
+        }
+        let tried = 20 - refused;
+        assert!((2..2 + logins.turns_each).contains(&tried), "{tried} passwords were tried");
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,12 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use postrider_maildir::{Entry, Error, Flag, Maildir, Name, Stamp};
 use postrider_pop3_proto::{MessageNumber, Response, UniqueId, WireSize};
 use sha2::{Digest, Sha256};
+use tracing::warn;
 
 /// Why a maildrop cannot be opened, or not all of it be changed.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,17 @@ pub enum MaildropError {
         /// Why the last of them was not.
         last: Error,
     },
+}
+
+impl MaildropError {
+    fn is_missing(&self) -> bool {
+        let kind = match self {
+            Self::Lock { source, .. } => Some(source.kind()),
+            Self::Maildir(error) => error.io_kind(),
+            Self::InUse | Self::NotRemoved { .. } => None,
+        };
+        kind == Some(io::ErrorKind::NotFound)
+    }
 }
 
 /// What is known of a message.
@@ -89,6 +102,17 @@ impl Maildrop {
     ///
     /// [`MaildropError::InUse`] while another session has it, in this process or another.
     pub fn open(path: &Path, snapshots: &Snapshots) -> Result<Self, MaildropError> {
+        match Self::open_as_known(path, snapshots) {
+            // Somebody has removed the mailbox since: it is made anew.
+            Err(error) if error.is_missing() => {
+                snapshots.lock().remove(path);
+                Self::open_as_known(path, snapshots)
+            }
+            settled => settled,
+        }
+    }
+
+    fn open_as_known(path: &Path, snapshots: &Snapshots) -> Result<Self, MaildropError> {
         let known = snapshots.lock().get(path).cloned();
         let maildir = match &known {
             Some(known) => known.maildir.clone(),
@@ -157,27 +181,31 @@ impl Maildrop {
     ///
     /// When messages could not be removed. The others are. One that somebody else has removed is no error.
     pub fn update(self) -> Result<(), MaildropError> {
-        let mut failures = Vec::new();
-        for (index, message) in self.snapshot.messages.iter().enumerate() {
-            let mut file = message.file.clone();
-            let done = match (self.deleted.get(index), self.retrieved.get(index)) {
-                (Some(true), _) => file.remove(),
-                // Only a courtesy to other programs: RETR has kept its promise already.
-                (_, Some(true)) if !file.name().flags().contains(Flag::SEEN) => {
-                    let _ = file.add_flags(Flag::SEEN.into());
-                    Ok(())
-                }
-                _ => Ok(()),
-            };
-            failures.extend(done.err().filter(|error| !error.is_gone()));
+        let marked = self.snapshot.messages.iter().zip(self.deleted.iter().zip(&self.retrieved));
+        let mut deleted = Vec::new();
+        for (message, (is_deleted, is_retrieved)) in marked {
+            if *is_deleted {
+                deleted.push(message.file());
+            } else if *is_retrieved {
+                mark_as_seen(message.file());
+            }
         }
+        let removed = self.snapshot.maildir.remove_all(deleted).into_iter();
+        let mut failures: Vec<_> = removed.filter_map(Result::err).filter(|error| !error.is_gone()).collect();
         let failed = failures.len();
         failures.pop().map_or(Ok(()), |last| Err(MaildropError::NotRemoved { failed, last }))
     }
 }
 
+/// Only a courtesy to other programs: RETR has kept its promise already. Where one of them has renamed the message, it has marked it as it likes.
+fn mark_as_seen(mut file: postrider_maildir::Message) {
+    if !file.name().flags().contains(Flag::SEEN) && file.path().symlink_metadata().is_ok() {
+        let _ = file.add_flags(Flag::SEEN.into());
+    }
+}
+
 fn lock(path: &Path) -> Result<File, MaildropError> {
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
     let failed = |source| MaildropError::Lock { path: path.to_owned(), source };
     let file = opened.map_err(failed)?;
     match file.try_lock() {
@@ -220,7 +248,12 @@ impl Snapshot {
                     Ok(octets) => octets,
                     // Removed since, or a directory or a FIFO in the place of a message: nothing to offer.
                     Err(error) if error.is_gone() || matches!(error, Error::NotRegular { .. }) => continue,
-                    Err(error) => return Err(error),
+                    Err(error) if error.is_shortage() => return Err(error),
+                    // One that cannot be read must not keep its owner from the others.
+                    Err(error) => {
+                        warn!(%error, "message left out");
+                        continue;
+                    }
                 },
             };
             let mut id = unique_id(entry.name().unique());

@@ -1,19 +1,21 @@
 //! The command line of the programs: what they are told, and what they say first.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
+use rustix::process::Signal;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::accounts::{Accounts, AccountsError};
 use crate::config::{Address, Config, ConfigError};
 use crate::log::{self, Format};
-use crate::server::{Protocol, Server, Site, StartError, make_private_directory};
+use crate::server::{ListenerEnded, Protocol, Server, Site, StartError, make_private_directory};
 use crate::tls;
 
 /// The system's own keeps what password hashes and large messages took, once for each thread.
@@ -38,8 +40,12 @@ enum ProgramError {
     Arguments(#[from] lexopt::Error),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Listener(#[from] ListenerEnded),
     #[error("cannot read the password: {0}")]
     Password(#[source] io::Error),
+    #[error("the password has more than {MAX_PASSWORD} octets")]
+    PasswordTooLong,
     #[error("cannot start: {0}")]
     Runtime(#[source] io::Error),
     #[error(transparent)]
@@ -52,6 +58,7 @@ enum Task {
     UserAdd(String),
     UserList,
     UserRemove(String),
+    Version,
 }
 
 struct Arguments {
@@ -68,7 +75,8 @@ impl Program {
         match self.run_task() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{}: {error}", self.name());
+                // Where there is no standard error, the exit status says it.
+                let _ = writeln!(io::stderr(), "{}: {error}", self.name());
                 ExitCode::FAILURE
             }
         }
@@ -84,9 +92,11 @@ impl Program {
     fn usage(self) -> String {
         format!(
             "usage: {0} [--data DIR] [--config FILE] [--log text|json]\n       \
-             {0} user add NAME [--data DIR]     the password is read from standard input\n       \
-             {0} user list [--data DIR]\n       \
-             {0} user remove NAME [--data DIR]  its mail stays\n",
+             {0} user add NAME     the password is read from standard input\n       \
+             {0} user list\n       \
+             {0} user remove NAME  its mail stays\n       \
+             {0} --version\n\
+             accounts are those of --data DIR, or of the `data` in --config FILE\n",
             self.name()
         )
     }
@@ -98,13 +108,14 @@ impl Program {
             config.data = data;
         }
         match arguments.task {
-            Task::Help => print!("{}", self.usage()),
+            Task::Help => say(&self.usage()),
             Task::Serve => return self.serve(config, arguments.log, arguments.config.is_none()),
             Task::UserAdd(name) => {
                 make_private_directory(&config.data)?;
                 Accounts::open(&config.data)?.add(&name, &read_password()?)?;
             }
-            Task::UserList => Accounts::open(&config.data)?.all().keys().for_each(|name| println!("{name}")),
+            Task::UserList => Accounts::open(&config.data)?.all().keys().for_each(|name| say(&format!("{name}\n"))),
+            Task::Version => say(&format!("{} {}\n", self.name(), env!("CARGO_PKG_VERSION"))),
             Task::UserRemove(name) => Accounts::open(&config.data)?.remove(&name)?,
         }
         Ok(())
@@ -120,36 +131,43 @@ impl Program {
         }
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ProgramError::Runtime)?;
-        runtime.block_on(async {
+        let served = runtime.block_on(async {
+            block_sigxfsz().map_err(ProgramError::Runtime)?;
             let server = Server::listen(Site::new(config)?).await?;
             for (protocol, address) in server.addresses() {
                 info!(%protocol, %address, "listening");
             }
-            if demo {
-                make_demo_account(&server)?;
+            match (demo, server.site().logins.accounts().all().is_empty()) {
+                (true, true) => make_demo_account(&server)?,
+                (false, true) => warn!("there is no account: make one with `{} user add NAME`", self.name()),
+                _ => {}
             }
             let stop = stop_signal().map_err(ProgramError::Runtime)?;
             reload_on_hangup(&server).map_err(ProgramError::Runtime)?;
-            server.run(stop).await;
-            Ok(())
-        })
+            Ok(server.run(stop).await?)
+        });
+        // What still waits for the disk has nobody to answer to.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        served
     }
 }
 
 impl Arguments {
     fn parse(mut parser: Parser) -> Result<Self, lexopt::Error> {
-        let (mut config, mut data, mut log, mut help, mut words) = (None, None, Format::Text, false, Vec::new());
+        let (mut config, mut data, mut log, mut words) = (None, None, Format::Text, Vec::new());
+        let mut instead = None;
         while let Some(argument) = parser.next()? {
             match argument {
                 Arg::Long("config") => config = Some(PathBuf::from(parser.value()?)),
                 Arg::Long("data") => data = Some(PathBuf::from(parser.value()?)),
                 Arg::Long("log") => log = parser.value()?.parse_with(format)?,
-                Arg::Long("help") | Arg::Short('h') => help = true,
+                Arg::Long("help") | Arg::Short('h') => instead = Some(Task::Help),
+                Arg::Long("version") | Arg::Short('V') => instead = Some(Task::Version),
                 Arg::Value(word) => words.push(word.string()?),
                 other => return Err(other.unexpected()),
             }
         }
-        let task = if help { Task::Help } else { Task::parse(&words)? };
+        let task = instead.map_or_else(|| Task::parse(&words), Ok)?;
         Ok(Self { config, data, log, task })
     }
 }
@@ -175,34 +193,46 @@ impl Task {
     }
 }
 
+/// Octets of a password: more than anybody types, and less than SASL's lines take.
+const MAX_PASSWORD: usize = 4096;
+
 /// The first line of standard input, without its end.
 fn read_password() -> Result<String, ProgramError> {
-    let mut line = String::new();
-    io::stdin().lock().take(4096).read_line(&mut line).map_err(ProgramError::Password)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    let mut line = Vec::new();
+    let most = MAX_PASSWORD as u64 + 2;
+    io::stdin().lock().take(most).read_until(b'\n', &mut line).map_err(ProgramError::Password)?;
+    let password = line.strip_suffix(b"\n").unwrap_or(&line);
+    let password = password.strip_suffix(b"\r").unwrap_or(password);
+    if password.len() > MAX_PASSWORD {
+        return Err(ProgramError::PasswordTooLong);
+    }
+    let text = std::str::from_utf8(password).map_err(|error| ProgramError::Password(io::Error::other(error)))?;
+    Ok(text.to_owned())
 }
 
 /// Where there is no account and no configuration, somebody tries the server: makes an account, and says how to use it.
 fn make_demo_account(server: &Server) -> Result<(), ProgramError> {
-    let accounts = server.site().logins.accounts();
-    if !accounts.all().is_empty() {
-        return Ok(());
-    }
     let mut random = [0; 12];
     getrandom::fill(&mut random).map_err(|error| ProgramError::Runtime(io::Error::other(error)))?;
     let password: String = random.iter().map(|octet| char::from(LETTERS[usize::from(octet % 32)])).collect();
-    accounts.add("demo", &password)?;
+    server.site().logins.accounts().add("demo", &password)?;
     let address = |of| server.addresses().find(|(protocol, _)| *protocol == of).map(|(_, address)| address);
-    println!("There was no account: made one, demo, with the password {password}\n");
+    say(&format!("There was no account: made one, demo, with the password {password}\n\n"));
     if let Some(smtp) = address(Protocol::Smtp) {
-        println!("Send a message:\n\n{}\n", send_command(smtp));
+        say(&format!("Send a message:\n\n{}\n\n", send_command(smtp)));
     }
     if let Some(pop3) = address(Protocol::Pop3) {
         let (certificate, _) = tls::paths(&server.site().config);
-        println!("Read it:\n\n{}\n", read_command(pop3, &certificate, &password));
+        say(&format!("Read it:\n\n{}\n\n", read_command(pop3, &certificate, &password)));
     }
-    println!("`user add NAME` makes accounts of your own, `user remove demo` removes this one.");
+    say("`user add NAME` makes accounts of your own, `user remove demo` removes this one.\n");
     Ok(())
+}
+
+/// Writes to standard output, which may be closed.
+fn say(text: &str) {
+    let mut output = io::stdout();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
 /// 32 letters and digits of which none looks like another.
@@ -221,6 +251,12 @@ fn read_command(pop3: SocketAddr, certificate: &Path, password: &str) -> String 
         certificate.display(),
         pop3.port()
     )
+}
+
+/// A message that meets a limit on the size of files is to be refused, not to end the server.
+fn block_sigxfsz() -> io::Result<()> {
+    // The handler that is installed with the stream stays when it is gone.
+    signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
 /// SIGTERM or SIGINT.

@@ -116,6 +116,11 @@ impl Conversation {
             // The initial response is the name: what asks for it is left unsaid.
             self.session.step(None, &mut Vec::new()).map_err(|_| LoginError::Temporary)?;
         }
+        if let Some(message) = input.filter(|_| self.mechanism.starts_with("SCRAM-"))
+            && !is_scram(message)
+        {
+            return Err(self.logins.failed(peer, "").await);
+        }
         let stepped = self.session.step(input, &mut challenge);
         let user = self.user.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match stepped {
@@ -142,6 +147,28 @@ impl Conversation {
     }
 }
 
+/// Whether rsasl can parse a client's message: it takes for granted that each attribute has its two first octets, and panics where one has not.
+///
+/// ```abnf
+/// gs2-header           = gs2-cbind-flag "," [ authzid ] ","
+/// client-first-message = gs2-header "n=" saslname ",r=" c-nonce *("," attr-val)
+/// client-final-message = "c=" base64 ",r=" c-nonce s-nonce *("," attr-val) ",p=" base64
+/// ```
+///
+/// [RFC 5802 section 7](https://www.rfc-editor.org/rfc/rfc5802#section-7).
+fn is_scram(message: &[u8]) -> bool {
+    let is_attribute = |part: &&[u8]| matches!(part, [name, b'=', ..] if name.is_ascii_alphabetic());
+    let mut parts = message.split(|octet| *octet == b',');
+    match parts.next() {
+        Some(b"n" | b"y" | [b'p', b'=', ..]) => {
+            let authzid = parts.next().unwrap_or_default();
+            (authzid.is_empty() || authzid.starts_with(b"a=")) && parts.all(|part| is_attribute(&part))
+        }
+        Some(first) => is_attribute(&first) && parts.all(|part| is_attribute(&part)),
+        None => false,
+    }
+}
+
 struct Callback {
     logins: Arc<Logins>,
     user: Arc<Mutex<String>>,
@@ -161,7 +188,7 @@ impl SessionCallback for Callback {
         let verifier = match self.logins.accounts().find(name) {
             Some(account) if sha_1 => account.scram_sha_1.clone(),
             Some(account) => account.scram_sha_256.clone(),
-            None => Verifier::fake(self.logins.key(), name, if sha_1 { 20 } else { 32 }),
+            None => Verifier::fake(self.logins.secret(), name, if sha_1 { 20 } else { 32 }),
         };
         let Verifier { iterations, salt, stored_key, server_key } = &verifier;
         request.satisfy::<ScramStoredPassword<'_>>(&ScramStoredPassword::new(
@@ -188,5 +215,61 @@ impl SessionCallback for Callback {
         };
         validate.finalize::<Claimed>(claim);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::accounts::Accounts;
+
+    /// What makes the parsers look at every attribute, whole and cut short.
+    const MESSAGES: [&[u8]; 6] = [
+        b"n,,n=anna,r=rOprNGfwEbeRWgbNEkqO",
+        b"y,a=anna,n=anna,r=rOprNGfwEbeRWgbNEkqO,x=1",
+        b"p=tls-exporter,,n=anna,r=abc",
+        b"c=biws,r=rOprNGfwEbeRWgbNEkqO,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+        b"\0anna\0secret",
+        b"",
+    ];
+
+    /// Whatever a stranger says, the session goes on: no message ends it by a panic.
+    #[tokio::test(start_paused = true)]
+    async fn no_message_of_a_client_is_more_than_a_failed_login() {
+        let data = tempfile::tempdir().unwrap();
+        let accounts = Arc::new(Accounts::open(data.path()).unwrap());
+        accounts.add("anna", "secret").unwrap();
+        let sasl = Sasl::new(Arc::new(Logins::new(accounts, Duration::ZERO).unwrap()));
+        let mut peer = 0;
+        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-1"] {
+            for first in cut_and_damaged() {
+                for second in [&b"c"[..], b"", b"c=biws,r", b"c=biws,r=x,p", b"c=biws,r=x,p=", b"\xff\xff"] {
+                    let mut conversation = sasl.start(mechanism).unwrap();
+                    peer += 1;
+                    let peer = Ipv4Addr::from_bits(0x0A00_0000 + peer).into();
+                    if let Ok(Step::Challenge(_)) = conversation.step(Some(&first), peer).await {
+                        assert!(conversation.step(Some(second), peer).await.is_err(), "{}", second.escape_ascii());
+                    }
+                }
+            }
+        }
+    }
+
+    fn cut_and_damaged() -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        for message in MESSAGES {
+            all.extend((0..=message.len()).map(|end| message[..end].to_vec()));
+            for at in 0..message.len() {
+                for octet in [b',', b'=', 0, 0xE9] {
+                    let mut damaged = message.to_vec();
+                    damaged[at] = octet;
+                    all.push(damaged);
+                }
+            }
+        }
+        all
     }
 }

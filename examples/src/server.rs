@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::rustls::ServerConfig;
 use tracing::{debug, error, info, warn};
@@ -63,7 +63,7 @@ pub enum StartError {
 
 /// What a port speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the field's own names")]
+#[expect(missing_docs, reason = "each is the protocol of its name")]
 pub enum Protocol {
     Lmtp,
     Pop3,
@@ -126,6 +126,9 @@ impl Site {
     pub fn new(config: Config) -> Result<Self, StartError> {
         make_private_directory(&config.data)?;
         let accounts = Arc::new(Accounts::open(&config.data)?);
+        if !config.postmaster.is_empty() && accounts.find(&config.postmaster).is_none() {
+            warn!(postmaster = config.postmaster, "there is no such account: mail for postmaster is refused");
+        }
         let logins = Arc::new(Logins::new(accounts, Duration::from_secs(config.auth.remember_seconds))?);
         Ok(Self {
             sasl: Sasl::new(Arc::clone(&logins)),
@@ -142,10 +145,10 @@ impl Site {
         self.config.data.join("mail").join(&account.name)
     }
 
-    /// Who gets mail for `postmaster`.
+    /// Who gets mail for `postmaster`. A name that is none of an account's is nobody's mail.
     pub fn postmaster(&self) -> Option<Arc<Account>> {
-        let accounts = self.logins.accounts();
-        accounts.find(&self.config.postmaster).or_else(|| accounts.all().values().next().cloned())
+        let (accounts, name) = (self.logins.accounts(), &self.config.postmaster);
+        if name.is_empty() { accounts.all().values().next().cloned() } else { accounts.find(name) }
     }
 
     /// Removes what interrupted deliveries left in the mailboxes' `tmp/`.
@@ -222,7 +225,11 @@ impl Server {
     }
 
     /// Serves until `stop` is there; then accepts nothing more, lets transactions end, and returns when all have or when their time is up.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    ///
+    /// [`ListenerEnded`] when a defect ended a listener: the others have then ended in order too.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ListenerEnded> {
         let (stopping, stopped) = watch::channel(false);
         // Each connection holds a sender: when all are dropped, all have ended.
         let (running, mut all_ended) = mpsc::channel::<()>(1);
@@ -233,28 +240,30 @@ impl Server {
             stopped,
             running,
         };
-        let accepting: Vec<_> = self
-            .listeners
-            .into_iter()
-            .map(|(protocol, listener)| tokio::spawn(door.clone().accept(protocol, listener)))
-            .collect();
+        let mut accepting: JoinSet<_> =
+            self.listeners.into_iter().map(|(protocol, listener)| door.clone().accept(protocol, listener)).collect();
         drop(door);
         let cleaning = tokio::spawn(clean_daily(Arc::clone(&self.site)));
-        stop.await;
+        let outcome = tokio::select! {
+            () = stop => Ok(()),
+            Some(_) = accepting.join_next() => Err(ListenerEnded),
+        };
         info!("stopping");
         cleaning.abort();
-        accepting.iter().for_each(tokio::task::JoinHandle::abort);
-        for accepting in accepting {
-            // It was aborted.
-            let _ = accepting.await;
-        }
+        accepting.shutdown().await;
         let _ = stopping.send(true);
         let patience = Duration::from_secs(self.site.config.timeouts.shutdown_seconds);
         if timeout(patience, all_ended.recv()).await.is_err() {
             warn!("connections were cut off");
         }
+        outcome
     }
 }
+
+/// A listener ended, which none does by itself.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("a listener ended: this is a defect")]
+pub struct ListenerEnded;
 
 async fn clean_daily(site: Arc<Site>) {
     loop {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Zoned;
 use postrider_smtp_proto::server::{BodyEnd, Config, Connection, Event};
@@ -10,6 +11,7 @@ use postrider_smtp_proto::{
     Address, Code, Command, Extensions, ForwardPath, Host, Limits, Mailbox, Mechanism, Parameters, Reply, ReversePath,
     SaslLine, Secret,
 };
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::accounts::Account;
@@ -18,6 +20,15 @@ use crate::driver::{EventOf, Io, Session, Stop};
 use crate::login::LoginError;
 use crate::sasl::{self, Conversation, MECHANISMS};
 use crate::server::Site;
+
+/// Recipients that are refused without a delay; a list with some stale addresses has not many.
+const REFUSED_AT_ONCE: u32 = 10;
+
+/// How late each further one is refused.
+const REFUSAL_DELAY: Duration = Duration::from_millis(500);
+
+/// After so many the session ends.
+const MOST_REFUSED: u32 = 100;
 
 /// Whom the port is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +49,10 @@ pub struct Smtp {
     peer: IpAddr,
     /// Our own address, which a recipient may name in brackets.
     local: IpAddr,
-    /// What the client calls itself.
+    /// What the client calls itself; empty where that is no name of a host.
     client: String,
+    /// Recipients refused in this session.
+    refused: u32,
     account: Option<Arc<Account>>,
     conversation: Option<Conversation>,
     transaction: Transaction,
@@ -80,7 +93,7 @@ impl Smtp {
         });
         let (peer, local) = (peer.ip().to_canonical(), local.ip().to_canonical());
         let (client, transaction) = (String::new(), Transaction::default());
-        Self { connection, site, role, peer, local, client, account: None, conversation: None, transaction }
+        Self { connection, site, role, peer, local, client, refused: 0, account: None, conversation: None, transaction }
     }
 
     async fn command(&mut self, command: Command<'_>, io: &mut Io) -> Result<(), Stop> {
@@ -88,14 +101,21 @@ impl Smtp {
             Command::Auth { mechanism, initial } => return self.auth(mechanism, initial, io).await,
             Command::Data => self.data(),
             Command::Ehlo(name) | Command::Helo(name) | Command::Lhlo(name) => {
-                self.client = String::from_utf8_lossy(name.as_bytes()).into_owned();
+                // What is neither a domain nor a literal may be made to look like our own words in the trace.
+                self.client = name.host().map(|host| host.to_string()).unwrap_or_default();
                 self.transaction = Transaction::default();
                 return Ok(self.connection.send_hello(&self.site.config.hostname, &mut io.out)?);
             }
             Command::Help(_) => Reply::new(Code::HELP, "see RFC 5321").with(2, 0, 0),
+            Command::Mail { from, .. } if !self.may_send_as(&from) => {
+                Reply::new(Code::MAILBOX_NAME, "that is somebody else's address").with(5, 7, 1)
+            }
             Command::Mail { from, parameters } => self.mail(&from, &parameters),
             Command::Quit => Reply::new(Code::CLOSING, "bye").with(2, 0, 0),
-            Command::Rcpt { to, .. } => self.rcpt(&to),
+            Command::Rcpt { to, .. } => match self.rcpt(&to) {
+                Ok(reply) => reply,
+                Err(reply) => self.refuse_recipient(reply).await,
+            },
             Command::Rset => {
                 self.transaction = Transaction::default();
                 Reply::new(Code::OK, "forgotten").with(2, 0, 0)
@@ -114,16 +134,39 @@ impl Smtp {
         Reply::new(Code::OK, "sender taken").with(2, 1, 0)
     }
 
-    fn rcpt(&mut self, to: &ForwardPath<'_>) -> Reply<'static> {
+    /// A user has the addresses of the own account, and any that are not ours to give.
+    fn may_send_as(&self, from: &ReversePath<'_>) -> bool {
+        match (from.mailbox(), &self.account) {
+            (Some(mailbox), Some(account)) if self.role == Role::Submission && self.is_local(mailbox) => {
+                self.account_of(mailbox).is_some_and(|owner| owner.name == account.name)
+            }
+            _ => true,
+        }
+    }
+
+    /// Who asks for many that are not there is looking for those that are.
+    async fn refuse_recipient(&mut self, reply: Reply<'static>) -> Reply<'static> {
+        self.refused += u32::from(self.role != Role::Lmtp);
+        if self.refused > MOST_REFUSED {
+            info!(peer = %self.peer, "too many recipients refused");
+            return Reply::new(Code::NOT_AVAILABLE, "too many recipients that do not exist").with(4, 7, 0);
+        }
+        if self.refused > REFUSED_AT_ONCE {
+            sleep(REFUSAL_DELAY).await;
+        }
+        reply
+    }
+
+    fn rcpt(&mut self, to: &ForwardPath<'_>) -> Result<Reply<'static>, Reply<'static>> {
         let account = match to.mailbox() {
             None => self.site.postmaster(),
             Some(mailbox) if !self.is_local(mailbox) => {
-                return Reply::new(Code::MAILBOX_UNAVAILABLE, "mail for other servers is not taken").with(5, 7, 1);
+                return Err(Reply::new(Code::MAILBOX_UNAVAILABLE, "mail for other servers is not taken").with(5, 7, 1));
             }
             Some(mailbox) => self.account_of(mailbox),
         };
         let Some(account) = account else {
-            return Reply::new(Code::MAILBOX_UNAVAILABLE, "no such mailbox here").with(5, 1, 1);
+            return Err(Reply::new(Code::MAILBOX_UNAVAILABLE, "no such mailbox here").with(5, 1, 1));
         };
         let path = self.site.maildir_of(&account);
         let mailboxes = &mut self.transaction.mailboxes;
@@ -132,7 +175,7 @@ impl Smtp {
             mailboxes.push(path);
         }
         self.transaction.recipients.push(Recipient { address: to.to_string(), mailbox });
-        Reply::new(Code::OK, "recipient taken").with(2, 1, 5)
+        Ok(Reply::new(Code::OK, "recipient taken").with(2, 1, 5))
     }
 
     fn is_local(&self, mailbox: Mailbox<'_>) -> bool {
@@ -171,6 +214,7 @@ impl Smtp {
             IpAddr::V4(address) => format!("[{address}]"),
             IpAddr::V6(address) => format!("[IPv6:{address}]"),
         };
+        let client = if client.is_empty() { &address } else { client };
         // More than one would show each who the others are.
         let recipient = match &recipients[..] {
             [only] => format!("\n\tfor {}", only.address),
@@ -200,7 +244,7 @@ impl Smtp {
         let Transaction { from, recipients, message, .. } = std::mem::take(&mut self.transaction);
         let replies = match (end.fault, message) {
             (Some(fault), _) => {
-                info!(peer = %self.peer, %from, %fault, "message refused");
+                info!(peer = %self.peer, from, %fault, "message refused");
                 vec![fault.reply()]
             }
             (None, Some(message)) => self.deliver(message, &from, &recipients, end.size).await,
@@ -218,10 +262,10 @@ impl Smtp {
     async fn deliver(&self, message: Incoming, from: &str, to: &[Recipient], size: u64) -> Vec<Reply<'static>> {
         let outcomes = message.deliver().await;
         for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
-            warn!(peer = %self.peer, %from, %error, "not delivered");
+            warn!(peer = %self.peer, from, %error, "not delivered");
         }
         if outcomes.iter().any(Result::is_ok) {
-            info!(peer = %self.peer, user = self.user(), %from, recipients = to.len(), size, "delivered");
+            info!(peer = %self.peer, user = self.user(), from, recipients = to.len(), size, "delivered");
         }
         match self.role {
             Role::Lmtp => to.iter().map(|recipient| reply_to(outcomes.get(recipient.mailbox))).collect(),

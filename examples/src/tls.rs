@@ -30,8 +30,11 @@ pub enum TlsError {
         /// Why not.
         source: io::Error,
     },
-    /// A file is not PEM, or holds no certificate or key.
-    #[error("{path:?}: {source}")]
+    /// A certificate without a key, or a key without a certificate.
+    #[error("[tls] wants certificate and key together, or neither")]
+    Half,
+    /// A file cannot be read, is not PEM, or holds no certificate or key.
+    #[error("cannot read the certificate or key {path:?}: {source}")]
     Pem {
         /// The file.
         path: PathBuf,
@@ -63,6 +66,9 @@ pub fn paths(config: &Config) -> (PathBuf, PathBuf) {
 ///
 /// When a file cannot be read or made, or does not serve.
 pub fn server_config(config: &Config) -> Result<Arc<ServerConfig>, TlsError> {
+    if config.tls.certificate.as_os_str().is_empty() != config.tls.key.as_os_str().is_empty() {
+        return Err(TlsError::Half);
+    }
     let (certificate, key) = paths(config);
     if certificate == config.data.join("tls/cert.pem") && !certificate.exists() {
         generate(config, &certificate, &key)?;

@@ -162,6 +162,13 @@ impl Error {
         matches!(self.io_kind(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
 
+    /// Whether the process or the system has run out of descriptors or memory (`EMFILE`, `ENFILE`, `ENOMEM`): nothing is wrong with the file, and the
+    /// same call may succeed later.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        [Errno::MFILE, Errno::NFILE, Errno::NOMEM].into_iter().any(|errno| self.is(errno))
+    }
+
     /// Whether the message was removed by somebody else, which is a normal event in a Maildir.
     #[must_use]
     pub fn is_gone(&self) -> bool {

@@ -14,6 +14,7 @@ mod message;
 mod name;
 mod names;
 mod pass;
+mod removal;
 mod stamp;
 mod transfer;
 mod unique;

@@ -238,7 +238,7 @@ impl Message {
         self.maildir.directory(directory).join(name.as_os_str())
     }
 
-    fn gone(&self) -> Error {
+    pub(crate) fn gone(&self) -> Error {
         let base = self.name.base().escape_ascii().to_string();
         Error::Gone { path: self.maildir.path().to_owned(), base }
     }
