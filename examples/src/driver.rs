@@ -100,7 +100,7 @@ macro_rules! impl_connection {
 use postrider_pop3_proto as pop3;
 use postrider_smtp_proto as smtp;
 impl_connection!(pop3, |_| false);
-impl_connection!(smtp, |state| state == smtp::State::Body);
+impl_connection!(smtp, |state| state == smtp::State::Content);
 
 /// What a server does with a peer.
 pub trait Session: Send {

@@ -237,15 +237,16 @@ impl Session for Pop3 {
 
 /// What is offered: logins only where they are safe.
 fn extensions(site: &Site, tls: bool) -> Extensions {
-    let mut extensions = Extensions::default();
-    extensions.expire = Some(Expire::Never);
-    extensions.implementation = Text::new("postrider").ok();
-    extensions.stls = !tls;
-    extensions.user = tls || site.config.auth.plaintext;
-    if extensions.user {
-        extensions.sasl = MECHANISMS.iter().filter_map(|name| Mechanism::new(*name).ok()).collect();
+    let login = tls || site.config.auth.plaintext;
+    let mechanisms = MECHANISMS.iter().filter(|_| login).filter_map(|name| Mechanism::new(*name).ok());
+    Extensions {
+        expire: Some(Expire::Never),
+        implementation: Text::new("postrider").ok(),
+        sasl: mechanisms.collect(),
+        stls: !tls,
+        user: login,
+        ..Extensions::default()
     }
-    extensions
 }
 
 /// The answer to a command that takes one line.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Zoned;
-use postrider_smtp_proto::server::{BodyEnd, Config, Connection, Event};
+use postrider_smtp_proto::server::{Config, Connection, ContentEnd, Event};
 use postrider_smtp_proto::{
     Address, Code, Command, Extensions, ForwardPath, Host, Limits, Mailbox, Mechanism, Parameters, Reply, ReversePath,
     SaslLine, Secret,
@@ -78,9 +78,11 @@ struct Recipient {
 impl Smtp {
     /// A session with `peer`, who connected to `local`; `tls` when the connection began with it.
     pub fn new(site: Arc<Site>, role: Role, peer: SocketAddr, local: SocketAddr, tls: bool) -> Self {
-        let mut limits = Limits::default();
-        limits.message = site.config.limits.message_octets;
-        limits.recipients = site.config.limits.recipients;
+        let limits = Limits {
+            message: site.config.limits.message_octets,
+            recipients: site.config.limits.recipients,
+            ..Limits::default()
+        };
         let submission = role == Role::Submission;
         let connection = Connection::new(Config {
             extensions: extensions(&site, role, tls),
@@ -106,24 +108,24 @@ impl Smtp {
                 self.transaction = Transaction::default();
                 return Ok(self.connection.send_hello(&self.site.config.hostname, &mut io.out)?);
             }
-            Command::Help(_) => Reply::new(Code::HELP, "see RFC 5321").with(2, 0, 0),
+            Command::Help(_) => Reply::new(Code::HELP, "see RFC 5321").with_enhanced(2, 0, 0),
             Command::Mail { from, .. } if !self.may_send_as(&from) => {
-                Reply::new(Code::MAILBOX_NAME, "that is somebody else's address").with(5, 7, 1)
+                Reply::new(Code::MAILBOX_NAME, "that is somebody else's address").with_enhanced(5, 7, 1)
             }
             Command::Mail { from, parameters } => self.mail(&from, &parameters),
-            Command::Quit => Reply::new(Code::CLOSING, "bye").with(2, 0, 0),
+            Command::Quit => Reply::new(Code::CLOSING, "bye").with_enhanced(2, 0, 0),
             Command::Rcpt { to, .. } => match self.rcpt(&to) {
                 Ok(reply) => reply,
                 Err(reply) => self.refuse_recipient(reply).await,
             },
             Command::Rset => {
                 self.transaction = Transaction::default();
-                Reply::new(Code::OK, "forgotten").with(2, 0, 0)
+                Reply::new(Code::OK, "forgotten").with_enhanced(2, 0, 0)
             }
-            Command::StartTls => Reply::new(Code::READY, "go ahead").with(2, 0, 0),
+            Command::StartTls => Reply::new(Code::READY, "go ahead").with_enhanced(2, 0, 0),
             // Neither yes nor no: who has a mailbox here is nobody's business.
-            Command::Vrfy(_) => Reply::new(Code::CANNOT_VERIFY, "send some mail and see").with(2, 5, 2),
-            _ => Reply::new(Code::OK, "").with(2, 0, 0),
+            Command::Vrfy(_) => Reply::new(Code::CANNOT_VERIFY, "send some mail and see").with_enhanced(2, 5, 2),
+            _ => Reply::new(Code::OK, "").with_enhanced(2, 0, 0),
         };
         Ok(self.connection.send(&reply, &mut io.out)?)
     }
@@ -131,7 +133,7 @@ impl Smtp {
     fn mail(&mut self, from: &ReversePath<'_>, parameters: &Parameters<'_>) -> Reply<'static> {
         let utf8 = parameters.smtputf8().unwrap_or(false);
         self.transaction = Transaction { from: from.to_string(), utf8, ..Transaction::default() };
-        Reply::new(Code::OK, "sender taken").with(2, 1, 0)
+        Reply::new(Code::OK, "sender taken").with_enhanced(2, 1, 0)
     }
 
     /// A user has the addresses of the own account, and any that are not ours to give.
@@ -149,7 +151,7 @@ impl Smtp {
         self.refused += u32::from(self.role != Role::Lmtp);
         if self.refused > MOST_REFUSED {
             info!(peer = %self.peer, "too many recipients refused");
-            return Reply::new(Code::NOT_AVAILABLE, "too many recipients that do not exist").with(4, 7, 0);
+            return Reply::new(Code::NOT_AVAILABLE, "too many recipients that do not exist").with_enhanced(4, 7, 0);
         }
         if self.refused > REFUSED_AT_ONCE {
             sleep(REFUSAL_DELAY).await;
@@ -161,12 +163,14 @@ impl Smtp {
         let account = match to.mailbox() {
             None => self.site.postmaster(),
             Some(mailbox) if !self.is_local(mailbox) => {
-                return Err(Reply::new(Code::MAILBOX_UNAVAILABLE, "mail for other servers is not taken").with(5, 7, 1));
+                return Err(
+                    Reply::new(Code::MAILBOX_UNAVAILABLE, "mail for other servers is not taken").with_enhanced(5, 7, 1)
+                );
             }
             Some(mailbox) => self.account_of(mailbox),
         };
         let Some(account) = account else {
-            return Err(Reply::new(Code::MAILBOX_UNAVAILABLE, "no such mailbox here").with(5, 1, 1));
+            return Err(Reply::new(Code::MAILBOX_UNAVAILABLE, "no such mailbox here").with_enhanced(5, 1, 1));
         };
         let path = self.site.maildir_of(&account);
         let mailboxes = &mut self.transaction.mailboxes;
@@ -175,7 +179,7 @@ impl Smtp {
             mailboxes.push(path);
         }
         self.transaction.recipients.push(Recipient { address: to.to_string(), mailbox });
-        Ok(Reply::new(Code::OK, "recipient taken").with(2, 1, 5))
+        Ok(Reply::new(Code::OK, "recipient taken").with_enhanced(2, 1, 5))
     }
 
     fn is_local(&self, mailbox: Mailbox<'_>) -> bool {
@@ -240,7 +244,7 @@ impl Smtp {
         format!("{name}{tls}{auth}")
     }
 
-    async fn body_end(&mut self, end: BodyEnd, io: &mut Io) -> Result<(), Stop> {
+    async fn content_end(&mut self, end: ContentEnd, io: &mut Io) -> Result<(), Stop> {
         let Transaction { from, recipients, message, .. } = std::mem::take(&mut self.transaction);
         let replies = match (end.fault, message) {
             (Some(fault), _) => {
@@ -248,7 +252,7 @@ impl Smtp {
                 vec![fault.reply()]
             }
             (None, Some(message)) => self.deliver(message, &from, &recipients, end.size).await,
-            (None, None) => vec![Reply::new(Code::LOCAL_ERROR, "try again").with(4, 3, 0)],
+            (None, None) => vec![Reply::new(Code::LOCAL_ERROR, "try again").with_enhanced(4, 3, 0)],
         };
         // LMTP: one for each recipient. Where there is one for all of them, it is repeated.
         let count = if self.role == Role::Lmtp { recipients.len() } else { 1 };
@@ -290,7 +294,7 @@ impl Smtp {
         match line {
             SaslLine::Cancel => {
                 self.conversation = None;
-                let reply = Reply::new(Code::ARGUMENT_ERROR, "cancelled").with(5, 7, 0);
+                let reply = Reply::new(Code::ARGUMENT_ERROR, "cancelled").with_enhanced(5, 7, 0);
                 Ok(self.connection.send(&reply, &mut io.out)?)
             }
             SaslLine::Response(response) => self.sasl_step(Some(response.expose()), io).await,
@@ -309,7 +313,7 @@ impl Smtp {
             Ok(sasl::Step::Done(account)) => {
                 info!(peer = %self.peer, user = %account.name, how = conversation.mechanism(), "logged in");
                 self.account = Some(account);
-                Reply::new(Code::AUTHENTICATED, "welcome").with(2, 7, 0)
+                Reply::new(Code::AUTHENTICATED, "welcome").with_enhanced(2, 7, 0)
             }
             Err(error) => return self.refuse(conversation.mechanism(), error, io),
         };
@@ -320,10 +324,10 @@ impl Smtp {
         info!(peer = %self.peer, how, %error, "login refused");
         let reply = match error {
             LoginError::BadCredentials => {
-                Reply::new(Code::AUTHENTICATION_FAILED, "wrong name or password").with(5, 7, 8)
+                Reply::new(Code::AUTHENTICATION_FAILED, "wrong name or password").with_enhanced(5, 7, 8)
             }
             LoginError::Temporary | LoginError::TooManyFailures => {
-                Reply::new(Code::TEMPORARY_AUTHENTICATION_FAILURE, "try again later").with(4, 7, 0)
+                Reply::new(Code::TEMPORARY_AUTHENTICATION_FAILURE, "try again later").with_enhanced(4, 7, 0)
             }
         };
         Ok(self.connection.send(&reply, &mut io.out)?)
@@ -345,13 +349,13 @@ impl Session for Smtp {
 
     async fn event(&mut self, event: EventOf<'_, Self>, io: &mut Io) -> Result<(), Stop> {
         match event {
-            Event::Body(content) => {
+            Event::Content(content) => {
                 if let Some(message) = &mut self.transaction.message {
                     message.push(content).await;
                 }
                 Ok(())
             }
-            Event::BodyEnd(end) => self.body_end(end, io).await,
+            Event::ContentEnd(end) => self.content_end(end, io).await,
             Event::Command(command) => self.command(command, io).await,
             Event::Rejected(error) => Ok(self.connection.send(&error.reply(), &mut io.out)?),
             Event::Sasl(line) => self.sasl(line, io).await,
@@ -377,14 +381,9 @@ impl Session for Smtp {
 
 /// What is offered: logins where they are safe, to users.
 fn extensions(site: &Site, role: Role, tls: bool) -> Extensions {
-    let mut extensions = Extensions::default();
-    extensions.help = true;
-    extensions.smtputf8 = true;
-    extensions.starttls = !tls;
-    if role == Role::Submission && (tls || site.config.auth.plaintext) {
-        extensions.auth = MECHANISMS.iter().filter_map(|name| Mechanism::new(*name).ok()).collect();
-    }
-    extensions
+    let login = role == Role::Submission && (tls || site.config.auth.plaintext);
+    let mechanisms = MECHANISMS.iter().filter(|_| login).filter_map(|name| Mechanism::new(*name).ok());
+    Extensions { auth: mechanisms.collect(), help: true, smtputf8: true, starttls: !tls, ..Extensions::default() }
 }
 
 fn worst(outcomes: &Outcomes) -> Option<&Result<(), DeliveryError>> {
@@ -393,12 +392,12 @@ fn worst(outcomes: &Outcomes) -> Option<&Result<(), DeliveryError>> {
 
 fn reply_to(outcome: Option<&Result<(), DeliveryError>>) -> Reply<'static> {
     match outcome {
-        Some(Ok(())) => Reply::new(Code::OK, "delivered").with(2, 0, 0),
+        Some(Ok(())) => Reply::new(Code::OK, "delivered").with_enhanced(2, 0, 0),
         Some(Err(DeliveryError::Full(_))) => {
-            Reply::new(Code::INSUFFICIENT_STORAGE, "no space left, try again").with(4, 3, 1)
+            Reply::new(Code::INSUFFICIENT_STORAGE, "no space left, try again").with_enhanced(4, 3, 1)
         }
         Some(Err(DeliveryError::Failed(_))) | None => {
-            Reply::new(Code::LOCAL_ERROR, "not delivered, try again").with(4, 3, 0)
+            Reply::new(Code::LOCAL_ERROR, "not delivered, try again").with_enhanced(4, 3, 0)
         }
     }
 }

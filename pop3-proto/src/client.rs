@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use postrider_text_proto::{Framed, LineScanner, SaslLine, Step, Unstuffed, Unstuffer, encode};
+use postrider_text_proto::{Framed, LineError, LineScanner, SaslLine, Step, Unstuffed, Unstuffer};
 
 use crate::command::{Command, Verb};
 use crate::error::{Error, Misuse, ResponseError};
@@ -143,11 +143,7 @@ impl Connection {
         if self.turn != Turn::Challenge {
             return Err(Misuse::NothingToAnswer);
         }
-        match line {
-            SaslLine::Cancel => out.push(b'*'),
-            SaslLine::Response(response) => encode(response.expose(), out),
-        }
-        out.extend_from_slice(b"\r\n");
+        line.encode(out);
         self.turn = Turn::Response;
         Ok(())
     }
@@ -160,6 +156,10 @@ impl Connection {
     /// [`is_waiting`](Self::is_waiting) ended too early.
     #[inline]
     pub fn receive<'b>(&mut self, input: &'b [u8]) -> Result<Step<Event<'b>>, Error> {
+        // Most of what comes are items, and no connection is over within a response.
+        if let Turn::Items(verb) = self.turn {
+            return self.item(input, verb);
+        }
         if matches!(self.session.state(), State::Tls | State::Closed) {
             return Ok(Step::Paused);
         }
@@ -181,8 +181,10 @@ impl Connection {
         let failed = |error| Error::Response { to: verb, error };
         let (consumed, line) = match self.scanner.next(input, self.limits.response) {
             Framed::Line { consumed, line } => (consumed, line),
+            Framed::Malformed { error: LineError::TooLong { .. }, .. } | Framed::Skip { .. } => {
+                return Err(failed(ResponseError::TooLong { limit: self.limits.response }));
+            }
             Framed::Malformed { error, .. } => return Err(failed(error.into())),
-            Framed::Skip { consumed } => return Ok(Step::Skip { consumed }),
             Framed::Incomplete => return Ok(Step::NeedInput),
         };
         let response = match to {
@@ -231,17 +233,22 @@ impl Connection {
         let failed = |error: ResponseError| Error::Response { to: Some(to), error };
         let (consumed, line) = match self.scanner.next(input, self.limits.item) {
             Framed::Line { consumed, line } => (consumed, line),
+            Framed::Malformed { error: LineError::TooLong { .. }, .. } | Framed::Skip { .. } => {
+                return Err(failed(ResponseError::TooLong { limit: self.limits.item }));
+            }
             Framed::Malformed { error, .. } => return Err(failed(error.into())),
-            Framed::Skip { consumed } => return Ok(Step::Skip { consumed }),
             Framed::Incomplete => return Ok(Step::NeedInput),
         };
-        let event = match line {
-            b"." => self.end(to),
-            [b'.', unstuffed @ ..] => Event::Item(Item::parse(unstuffed, to)),
-            line => Event::Item(Item::parse(line, to)),
+        let line = match line {
+            b"." => return Ok(Step::Event { consumed, event: self.end(to) }),
+            [b'.', unstuffed @ ..] => unstuffed,
+            line => line,
         };
-        self.pipelining |= event == Event::Item(Item::Capability(Capability::Pipelining));
-        Ok(Step::Event { consumed, event })
+        let item = Item::parse(line, to);
+        if to == Verb::Capa {
+            self.pipelining |= item == Item::Capability(Capability::Pipelining);
+        }
+        Ok(Step::Event { consumed, event: Event::Item(item) })
     }
 
     #[inline]

@@ -3,11 +3,10 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use postrider_text_proto::{Base64Error, Secret};
+use postrider_text_proto::{Base64Error, Mechanism, Secret, parse_initial, put_initial};
 
 use crate::error::CommandError;
 use crate::extensions::lang::LanguageRange;
-use crate::extensions::sasl::{self, Mechanism};
 use crate::grammar;
 use crate::limits::Quirks;
 use crate::types::{Digest, MessageNumber, Name};
@@ -292,7 +291,7 @@ impl<'b> Command<'b> {
                 put(mechanism.as_bytes(), out);
                 if let Some(initial) = initial {
                     out.push(b' ');
-                    sasl::put_initial(initial, out);
+                    put_initial(initial, out);
                 }
             }
             Self::Lang(Some(range)) => put(range.as_bytes(), out),
@@ -359,7 +358,7 @@ fn auth(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
     let (mechanism, initial) = grammar::word(arguments);
     let mechanism = Mechanism::new(mechanism)
         .map_err(|error| CommandError::BadArgument { verb: Verb::Auth, expected: error.expected })?;
-    let initial = initial.map(sasl::parse_initial).transpose().map_err(|Base64Error| CommandError::Base64)?;
+    let initial = initial.map(parse_initial).transpose().map_err(|Base64Error| CommandError::Base64)?;
     Ok(Command::Auth { mechanism, initial })
 }
 

@@ -112,6 +112,12 @@ pub enum ResponseError {
     /// The line cannot be used.
     #[error(transparent)]
     Line(#[from] LineError),
+    /// The line goes on and on.
+    #[error("line exceeds the limit of {limit} octets")]
+    TooLong {
+        /// Octets allowed, CRLF included.
+        limit: usize,
+    },
     /// Neither `+OK` nor `-ERR`, nor a challenge where one may come.
     #[error("expected +OK or -ERR (RFC 1939 section 3)")]
     Status,
@@ -121,8 +127,8 @@ pub enum ResponseError {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// Another response is not yet complete, and pipelining is not known to be understood.
-    #[error("{verb} is not answered yet, and the server does not offer PIPELINING (RFC 2449 section 6.6)")]
+    /// Another response is not yet complete, and pipelining is not known to be understood or the command changes what comes next.
+    #[error("{verb} is not answered yet (RFC 2449 section 6.6)")]
     AwaitingResponse {
         /// The command that waits.
         verb: Verb,
@@ -131,11 +137,11 @@ pub enum Misuse {
     #[error("the connection is closed")]
     Closed,
     /// The response does not fit the command.
-    #[error("{response} does not answer {}", to.map_or("the connection", Verb::as_str))]
+    #[error("{response} does not answer {}", to.map_or("here", Verb::as_str))]
     DoesNotAnswer {
         /// What was to be sent.
         response: &'static str,
-        /// The command; none for the greeting.
+        /// The command; none where a greeting or a refusal is due.
         to: Option<Verb>,
     },
     /// The line would be longer than the protocol allows.

@@ -3,14 +3,14 @@
 pub(crate) mod capa;
 pub(crate) mod codes;
 pub(crate) mod lang;
-pub(crate) mod sasl;
 pub(crate) mod top;
 
 use alloc::vec::Vec;
 
+use postrider_text_proto::{Mechanism, Mechanisms};
+
 use crate::command::Verb;
-use crate::extensions::capa::{Capability, Expire, Mechanisms};
-use crate::extensions::sasl::Mechanism;
+use crate::extensions::capa::{Capability, Expire};
 use crate::session::{Session, State};
 use crate::types::Text;
 
@@ -18,7 +18,6 @@ use crate::types::Text;
 ///
 /// `APOP` is not here: a server offers it with a [`Timestamp`](crate::Timestamp) in its greeting.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
 pub struct Extensions {
     /// `AUTH` and `SYS` response codes, [RFC 3206](https://www.rfc-editor.org/rfc/rfc3206).
     pub auth_resp_code: bool,

@@ -2,7 +2,6 @@
 
 /// Bounds on what a peer can make a connection accept. The defaults suit a server on the open network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Limits {
     /// Octets of a command line, CRLF included.
     ///
@@ -52,7 +51,6 @@ impl Default for Limits {
 
 /// Mistakes of peers that are forgiven. None is by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Quirks {
     /// More than one space between arguments, and spaces after the last, as in `LIST  1 `. `PASS` keeps every octet.
     pub extra_spaces: bool,

@@ -1,8 +1,9 @@
 //! What a server says: first a [`Response`], for some commands followed by [`Item`]s and a line of one dot.
 
 use alloc::vec::Vec;
+use core::fmt;
 
-use postrider_text_proto::{Secret, decode, encode};
+use postrider_text_proto::{Escaped, Secret, decode, encode};
 
 use crate::command::Verb;
 use crate::error::ResponseError;
@@ -252,6 +253,18 @@ impl<'b> Response<'b> {
     }
 }
 
+/// The line without its CRLF, what is not printable escaped. A challenge is not shown.
+impl fmt::Display for Response<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(self, Self::Challenge(_)) {
+            return f.write_str("+ ..");
+        }
+        let mut line = Vec::new();
+        self.encode(&mut line);
+        Escaped(line.trim_ascii_end()).fmt(f)
+    }
+}
+
 fn put_status(status: &[u8], code: Option<ResponseCode<'_>>, text: &Text<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(status);
     if let Some(code) = code {
@@ -310,10 +323,10 @@ impl ScanListing {
     /// ```abnf
     /// scan-listing = msg SP octets
     /// ```
+    #[inline]
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
-        let (message, octets) = grammar::word(line);
-        let (octets, _) = grammar::word(octets?);
-        Some(Self { message: MessageNumber::parse(message)?, octets: grammar::number64(octets)? })
+        let (message, octets) = grammar::two_numbers(line)?;
+        Some(Self { message: MessageNumber::from_u64(message)?, octets })
     }
 
     #[inline]
@@ -328,10 +341,11 @@ impl<'b> UniqueIdListing<'b> {
     /// ```abnf
     /// unique-id-listing = msg SP unique-id
     /// ```
+    #[inline]
     pub(crate) fn parse(line: &'b [u8]) -> Option<Self> {
-        let (message, id) = grammar::word(line);
-        let id = id.filter(|id| !id.is_empty() && id.iter().all(u8::is_ascii_graphic))?;
-        Some(Self { message: MessageNumber::parse(message)?, id: UniqueId::as_received(id) })
+        let (message, rest) = grammar::leading_number(line)?;
+        let id = rest.strip_prefix(b" ").filter(|id| !id.is_empty() && grammar::is_graphic(id))?;
+        Some(Self { message: MessageNumber::from_u64(message)?, id: UniqueId::as_received(id) })
     }
 
     #[inline]
@@ -344,6 +358,7 @@ impl<'b> UniqueIdListing<'b> {
 
 impl<'b> Item<'b> {
     /// Reads a line that follows a `+OK` to `to`, without dot-stuffing and CRLF.
+    #[inline]
     pub(crate) fn parse(line: &'b [u8], to: Verb) -> Self {
         let listed = match to {
             Verb::Capa => Some(Self::Capability(Capability::parse(line))),

@@ -115,7 +115,7 @@ impl Connection {
             Turn::Sasl => self.limits.sasl_line,
             _ => return Ok(Step::Paused),
         };
-        if self.fresh {
+        if self.fresh && !self.scanner.is_skipping() {
             refuse(foreign_start(input))?;
         }
         let (consumed, line) = match self.scanner.next(input, limit) {

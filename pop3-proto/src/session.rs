@@ -8,6 +8,7 @@ use crate::command::Verb;
 
 /// The states of [RFC 1939 section 3](https://www.rfc-editor.org/rfc/rfc1939#section-3), finer where commands depend on it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum State {
     /// The server has not greeted yet.
     Greeting,
@@ -25,6 +26,7 @@ pub enum State {
 
 /// Where a command must not stand.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Place {
     /// It needs a login.
     BeforeLogin,

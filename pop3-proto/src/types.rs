@@ -4,17 +4,9 @@ use alloc::borrow::{Cow, ToOwned};
 use core::fmt;
 use core::num::NonZeroU32;
 
-use thiserror::Error;
+use postrider_text_proto::{Escaped, ValueError};
 
 use crate::grammar;
-
-/// A value that does not follow its grammar.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("expected {expected}")]
-pub struct ValueError {
-    /// What is allowed.
-    pub expected: &'static str,
-}
 
 /// The number of a message within a session, from 1 on.
 ///
@@ -47,7 +39,11 @@ impl MessageNumber {
     }
 
     pub(crate) fn parse(digits: &[u8]) -> Option<Self> {
-        Self::new(grammar::number32(digits)?)
+        Self::from_u64(grammar::number64(digits)?)
+    }
+
+    pub(crate) fn from_u64(number: u64) -> Option<Self> {
+        Self::new(u32::try_from(number).ok()?)
     }
 }
 
@@ -69,7 +65,7 @@ macro_rules! octet_string {
 
         impl fmt::Display for $name<'_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.escape_ascii().fmt(f)
+                fmt::Display::fmt(&postrider_text_proto::Escaped(self.0), f)
             }
         }
 
@@ -270,11 +266,7 @@ const fn breaks_a_line(octet: u8) -> bool {
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            f.write_str(chunk.valid())?;
-            chunk.invalid().escape_ascii().fmt(f)?;
-        }
-        Ok(())
+        Escaped(&self.0).fmt(f)
     }
 }
 

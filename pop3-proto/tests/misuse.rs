@@ -295,8 +295,7 @@ fn greeted(limits: Limits) -> client::Connection {
 
 #[test]
 fn more_commands_than_allowed_wait_for_answers() {
-    let mut limits = Limits::default();
-    limits.pipelined = 2;
+    let limits = Limits { pipelined: 2, ..Limits::default() };
     let (mut connection, mut out) = (greeted(limits), Vec::new());
     connection.send(&Command::Capa, &mut out).unwrap();
     connection.send(&Command::Capa, &mut out).unwrap();

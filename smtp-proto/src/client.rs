@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use memchr::memchr;
-use postrider_text_proto::{Framed, LineScanner, SaslLine, Step, StrayScanner, Stuffer, encode};
+use postrider_text_proto::{Framed, LineError, LineScanner, SaslLine, Step, Stray, StrayScanner, Stuffer};
 
 use crate::command::{Command, Verb};
 use crate::error::{Error, Misuse, ReplyError};
@@ -38,11 +38,12 @@ pub struct Event<'b> {
 
 /// What a reply answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Subject {
     /// The message. In SMTP this is the last word on it.
-    Body,
+    Content,
     /// The message, for the recipient whose `RCPT` was the `n`th of the transaction, counted from 0: LMTP.
-    BodyFor(usize),
+    ContentFor(usize),
     /// Nothing: 421, after which the server closes.
     Closing,
     /// A command. After a 334 to `AUTH` call [`Connection::respond`], after a 354 to `DATA` send the message.
@@ -70,9 +71,13 @@ pub struct Connection {
     read: usize,
     stuffer: Stuffer,
     strays: StrayScanner,
+    /// The first line end of the message that is refused.
+    fault: Option<(u64, Stray)>,
     /// A CR whose next octet has not come.
     held_cr: bool,
     transaction: Transaction,
+    /// The transaction has announced it.
+    smtputf8: bool,
     pipelining: bool,
     line_endings: LineEndings,
     limits: Limits,
@@ -94,8 +99,8 @@ enum Turn {
     /// Nothing: we owe it a line of SASL.
     Challenge,
     /// Nothing: we owe it a message.
-    Body,
-    BodyReply,
+    Content,
+    ContentReply,
 }
 
 /// Octets of an `AUTH` command, CRLF included: [RFC 5321 section 4.5.3.1.4](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.4), which no
@@ -123,8 +128,10 @@ impl Connection {
             read: 0,
             stuffer: Stuffer::new(),
             strays: StrayScanner::new(),
+            fault: None,
             held_cr: false,
             transaction: Transaction::default(),
+            smtputf8: false,
             pipelining: false,
             line_endings: config.line_endings,
             limits: config.limits,
@@ -135,12 +142,14 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When it does not belong here, does not fit a line, or has to wait for the reply to another. An `AUTH` of more than 512 octets has
+    /// When it does not belong here, does not fit a line, has to wait for the reply to another, or has a path in UTF-8 without `SMTPUTF8`. That its
+    /// parameters are among what the server offers is the caller's to see to. An `AUTH` of more than 512 octets has
     /// to go without its initial response, which then answers the server's first, empty challenge
     /// ([RFC 4954 section 4](https://www.rfc-editor.org/rfc/rfc4954#section-4)).
     pub fn send(&mut self, command: &Command<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let verb = command.verb();
         self.may_send(verb)?;
+        self.announces_utf8(command)?;
         let start = out.len();
         command.encode(out);
         let len = out.len() - start;
@@ -163,13 +172,26 @@ impl Connection {
         {
             return Err(Misuse::AwaitingReply { verb: *last });
         }
-        if self.turn == Turn::BodyReply && !self.pipelining {
+        if self.turn == Turn::ContentReply && !self.pipelining {
             return Err(Misuse::AwaitingReply { verb: Verb::Data });
         }
         if self.waiting.len() >= self.limits.pipelined {
             return Err(Misuse::QueueFull { limit: self.limits.pipelined });
         }
         self.ahead.permits(verb).map_err(|place| Misuse::OutOfPlace { verb, place })
+    }
+
+    /// RFC 6531 section 3.4: a path in UTF-8 is for servers that were told of it.
+    fn announces_utf8(&mut self, command: &Command<'_>) -> Result<(), Misuse> {
+        let (verb, ascii) = match command {
+            Command::Mail { from, parameters } => {
+                self.smtputf8 = parameters.smtputf8().unwrap_or(false);
+                (Verb::Mail, from.is_ascii())
+            }
+            Command::Rcpt { to, .. } => (Verb::Rcpt, to.is_ascii()),
+            _ => return Ok(()),
+        };
+        if ascii || self.smtputf8 { Ok(()) } else { Err(Misuse::Utf8NotAnnounced { verb }) }
     }
 
     /// Appends our line to a 334.
@@ -181,11 +203,7 @@ impl Connection {
         if self.turn != Turn::Challenge {
             return Err(Misuse::NothingToAnswer);
         }
-        match line {
-            SaslLine::Cancel => out.push(b'*'),
-            SaslLine::Response(response) => encode(response.expose(), out),
-        }
-        out.extend_from_slice(b"\r\n");
+        line.encode(out);
         self.turn = Turn::Reply;
         Ok(())
     }
@@ -194,15 +212,15 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When no message is asked for, or with [`LineEndings::Reject`] the piece shows a CR or LF that is not part of a CRLF.
-    pub fn body(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<(), Misuse> {
-        if self.turn != Turn::Body {
-            return Err(Misuse::NoBody);
+    /// When no message is asked for, or with [`LineEndings::Reject`] the piece, or one before it, shows a CR or LF that is not part of a CRLF.
+    /// What was sent of the message cannot be taken back: close the connection.
+    pub fn content(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<(), Misuse> {
+        if self.turn != Turn::Content {
+            return Err(Misuse::NoContent);
         }
-        if self.line_endings == LineEndings::Reject
-            && let Some((at, stray)) = self.strays.scan(content)
-        {
-            return Err(Misuse::LineEnding { stray, at });
+        if self.line_endings == LineEndings::Reject {
+            self.fault = self.fault.or(self.strays.scan(content));
+            self.without_fault()?;
         }
         if self.line_endings == LineEndings::Normalise {
             self.normalised(content, out);
@@ -210,6 +228,11 @@ impl Connection {
             self.stuffer.stuff(content, out);
         }
         Ok(())
+    }
+
+    /// A message with a hole must not end.
+    fn without_fault(&self) -> Result<(), Misuse> {
+        self.fault.map_or(Ok(()), |(at, stray)| Err(Misuse::LineEnding { stray, at }))
     }
 
     /// A CR goes where an LF follows it and becomes LF where none does; the stuffer makes each LF a CRLF.
@@ -235,23 +258,24 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When no message is asked for, or with [`LineEndings::Reject`] it ends in a CR.
-    pub fn end_of_body(&mut self, out: &mut Vec<u8>) -> Result<(), Misuse> {
-        if self.turn != Turn::Body {
-            return Err(Misuse::NoBody);
+    /// When no message is asked for, or with [`LineEndings::Reject`] it ends in a CR or has shown a fault before.
+    pub fn end_of_content(&mut self, out: &mut Vec<u8>) -> Result<(), Misuse> {
+        if self.turn != Turn::Content {
+            return Err(Misuse::NoContent);
         }
-        if let (LineEndings::Reject, Some((at, stray))) = (self.line_endings, self.strays.finish()) {
-            return Err(Misuse::LineEnding { stray, at });
+        if self.line_endings == LineEndings::Reject {
+            self.fault = self.fault.or(self.strays.finish());
+            self.without_fault()?;
         }
         if core::mem::take(&mut self.held_cr) {
             self.stuffer.stuff(b"\n", out);
         }
         self.strays = StrayScanner::new();
         self.stuffer.finish(out);
-        self.ahead.body_answered();
-        self.turn = Turn::BodyReply;
+        self.ahead.content_answered();
+        self.turn = Turn::ContentReply;
         if self.session.is_lmtp() && self.transaction.accepted.is_empty() {
-            self.body_answered();
+            self.content_answered();
         }
         Ok(())
     }
@@ -264,7 +288,7 @@ impl Connection {
     /// [`is_waiting`](Self::is_waiting) ended too early.
     pub fn receive<'b>(&mut self, input: &'b [u8]) -> Result<Step<Event<'b>>, Error> {
         let over = matches!(self.session.state(), State::Tls | State::Closed);
-        if over || matches!(self.turn, Turn::Challenge | Turn::Body) {
+        if over || matches!(self.turn, Turn::Challenge | Turn::Content) {
             return Ok(Step::Paused);
         }
         if !self.whole_reply(input)? {
@@ -294,8 +318,10 @@ impl Connection {
                         return Ok(true);
                     }
                 }
+                Framed::Malformed { error: LineError::TooLong { .. }, .. } | Framed::Skip { .. } => {
+                    return Err(ReplyError::TooLong { limit: self.limits.reply_line });
+                }
                 Framed::Malformed { error, .. } => return Err(ReplyError::Line(error)),
-                Framed::Skip { .. } => return Err(ReplyError::TooLong { limit: self.limits.reply_line }),
                 Framed::Incomplete => return Ok(false),
             }
         }
@@ -306,8 +332,8 @@ impl Connection {
         let code = reply.code();
         match (self.turn, self.waiting.front().copied()) {
             (Turn::Greeting, _) => Ok(self.greeted(code)),
-            (Turn::BodyReply, _) if code.is_intermediate() => Err(ReplyError::Unexpected(code).into()),
-            (Turn::BodyReply, _) => Ok(self.body_replied()),
+            (Turn::ContentReply, _) if code.is_intermediate() => Err(ReplyError::Unexpected(code).into()),
+            (Turn::ContentReply, _) => Ok(self.content_replied()),
             (_, Some(verb)) => self.answered(verb, reply),
             (_, None) if code == Code::NOT_AVAILABLE => Ok(Subject::Closing),
             (_, None) => Err(Error::Unsolicited { len }),
@@ -328,7 +354,7 @@ impl Connection {
                 self.turn = Turn::Challenge;
                 return Ok(Subject::Command(verb));
             }
-            (Verb::Data, Code::START_MAIL_INPUT) => self.turn = Turn::Body,
+            (Verb::Data, Code::START_MAIL_INPUT) => self.turn = Turn::Content,
             (Verb::Data, _) if code.is_success() => return Err(ReplyError::Unexpected(code).into()),
             _ if code.is_intermediate() => return Err(ReplyError::Unexpected(code).into()),
             _ => {}
@@ -365,20 +391,20 @@ impl Connection {
         Subject::Command(verb)
     }
 
-    fn body_replied(&mut self) -> Subject {
+    fn content_replied(&mut self) -> Subject {
         if !self.session.is_lmtp() {
-            self.body_answered();
-            return Subject::Body;
+            self.content_answered();
+            return Subject::Content;
         }
         let index = self.transaction.accepted.pop_front().unwrap_or_default();
         if self.transaction.accepted.is_empty() {
-            self.body_answered();
+            self.content_answered();
         }
-        Subject::BodyFor(index)
+        Subject::ContentFor(index)
     }
 
-    fn body_answered(&mut self) {
-        self.session.body_answered();
+    fn content_answered(&mut self) {
+        self.session.content_answered();
         self.transaction.forget();
         self.turn = Turn::Reply;
         if self.waiting.is_empty() {
@@ -421,12 +447,12 @@ impl Connection {
 
     /// Whether the server owes a reply.
     pub fn is_waiting(&self) -> bool {
-        matches!(self.turn, Turn::Greeting | Turn::BodyReply) || !self.waiting.is_empty()
+        matches!(self.turn, Turn::Greeting | Turn::ContentReply) || !self.waiting.is_empty()
     }
 
-    /// Whether the server waits for a message: call [`body`](Self::body) and [`end_of_body`](Self::end_of_body).
-    pub fn wants_body(&self) -> bool {
-        self.turn == Turn::Body
+    /// Whether the server waits for a message: call [`content`](Self::content) and [`end_of_content`](Self::end_of_content).
+    pub fn wants_content(&self) -> bool {
+        self.turn == Turn::Content
     }
 
     /// Whether commands may be sent before earlier ones are answered.
@@ -449,7 +475,7 @@ impl Connection {
     /// [RFC 5321 section 4.5.3.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2): 2 minutes for `DATA`, 10 for a message, 5 for all else.
     pub fn timeout(&self) -> Duration {
         let minutes = match (self.turn, self.waiting.front()) {
-            (Turn::BodyReply, _) => 10,
+            (Turn::ContentReply, _) => 10,
             (_, Some(Verb::Data)) => 2,
             _ => 5,
         };

@@ -3,10 +3,9 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use postrider_text_proto::Secret;
+use postrider_text_proto::{Mechanism, Secret, parse_initial, put_initial};
 
 use crate::error::CommandError;
-use crate::extensions::auth::{self, Mechanism};
 use crate::extensions::parameters::Parameters;
 use crate::grammar;
 use crate::limits::Quirks;
@@ -231,7 +230,7 @@ impl<'b> Command<'b> {
                 put(mechanism.as_bytes(), out);
                 if let Some(initial) = initial {
                     out.push(b' ');
-                    auth::put_initial(initial, out);
+                    put_initial(initial, out);
                 }
             }
             Self::Ehlo(name) | Self::Helo(name) | Self::Lhlo(name) => put(name.as_bytes(), out),
@@ -302,7 +301,7 @@ fn auth(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
     let (mechanism, initial) = grammar::word(arguments);
     let mechanism = Mechanism::new(mechanism)
         .map_err(|error| CommandError::BadArgument { verb: Verb::Auth, expected: error.expected })?;
-    let initial = initial.map(auth::parse_initial).transpose().map_err(|_| CommandError::Base64)?;
+    let initial = initial.map(parse_initial).transpose().map_err(|_| CommandError::Base64)?;
     Ok(Command::Auth { mechanism, initial })
 }
 

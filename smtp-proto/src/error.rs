@@ -127,14 +127,14 @@ impl CommandError {
             Self::Utf8NotAnnounced { verb: Verb::Mail } => (Code::MAILBOX_UNAVAILABLE, 5, 6, 7),
             Self::Utf8NotAnnounced { .. } => (Code::MAILBOX_NAME, 5, 6, 7),
         };
-        Reply::new(code, &alloc::format!("{self}")).with(class, subject, detail).into_owned()
+        Reply::new(code, &alloc::format!("{self}")).with_enhanced(class, subject, detail).into_owned()
     }
 }
 
 /// Why a message whose end has come cannot be accepted.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
-pub enum BodyFault {
+pub enum ContentFault {
     /// A CR or LF that is not part of a CRLF, with [`LineEndings::Reject`](crate::LineEndings::Reject).
     #[error("bare {} in the message at octet {at}, only CRLF is allowed (RFC 5321 section 2.3.8)", match stray { Stray::Cr => "CR", Stray::Lf => "LF" })]
     LineEnding {
@@ -151,13 +151,13 @@ pub enum BodyFault {
     },
 }
 
-impl BodyFault {
+impl ContentFault {
     /// The reply that says so to the client.
     pub fn reply(&self) -> Reply<'static> {
         let text = alloc::format!("{self}");
         let reply = match self {
-            Self::LineEnding { .. } => Reply::new(Code::TRANSACTION_FAILED, &text).with(5, 6, 0),
-            Self::TooLarge { .. } => Reply::new(Code::TOO_LARGE, &text).with(5, 3, 4),
+            Self::LineEnding { .. } => Reply::new(Code::TRANSACTION_FAILED, &text).with_enhanced(5, 6, 0),
+            Self::TooLarge { .. } => Reply::new(Code::TOO_LARGE, &text).with_enhanced(5, 3, 4),
         };
         reply.into_owned()
     }
@@ -231,7 +231,7 @@ pub enum ReplyError {
     Unexpected(Code),
 }
 
-/// A call that is wrong at this point, whatever the peer sent. Nothing was written and no state has changed.
+/// A call that is wrong at this point, whatever the peer sent. Nothing was written and no state has changed, but for [`LineEnding`](Self::LineEnding).
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Misuse {
@@ -252,11 +252,11 @@ pub enum Misuse {
     },
     /// A message that has a fault was to be accepted.
     #[error("{code} would accept a message that is faulty: {fault}")]
-    FaultyBody {
+    FaultyContent {
         /// What was to be sent.
         code: Code,
         /// What is wrong with the message.
-        fault: BodyFault,
+        fault: ContentFault,
     },
     /// The line would be longer than the protocol allows.
     #[error("line of {len} octets exceeds the limit of {limit}")]
@@ -276,13 +276,13 @@ pub enum Misuse {
     },
     /// The server has not asked for a message.
     #[error("no message is asked for")]
-    NoBody,
-    /// There is nothing to answer.
-    #[error("no command waits for a reply")]
-    NothingToAnswer,
+    NoContent,
     /// TLS was not asked for.
     #[error("TLS was not asked for")]
     NotHandedOver,
+    /// There is nothing to answer.
+    #[error("no command waits for a reply")]
+    NothingToAnswer,
     /// The command does not belong here.
     #[error("{verb} {place}")]
     OutOfPlace {
@@ -296,5 +296,11 @@ pub enum Misuse {
     QueueFull {
         /// How many may.
         limit: usize,
+    },
+    /// A path in UTF-8 without `SMTPUTF8`.
+    #[error("{verb} with a path that is not ASCII, without SMTPUTF8 (RFC 6531 section 3.4)")]
+    Utf8NotAnnounced {
+        /// The command.
+        verb: Verb,
     },
 }

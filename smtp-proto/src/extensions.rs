@@ -1,21 +1,22 @@
 //! What a server may offer beyond the minimal commands, one file per family.
 
-pub(crate) mod auth;
 pub(crate) mod ehlo;
 pub(crate) mod parameters;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use postrider_text_proto::{Mechanism, Mechanisms};
+
 use crate::command::Verb;
 use crate::error::CommandError;
-use crate::extensions::auth::Mechanism;
+use crate::extensions::ehlo::Capability;
 use crate::extensions::parameters::Parameters;
+use crate::session::Session;
 use crate::types::Text;
 
 /// What a server offers. `EHLO` is answered from it, and what it lacks is refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
 pub struct Extensions {
     /// `AUTH` with these mechanisms, [RFC 4954](https://www.rfc-editor.org/rfc/rfc4954). None: no `AUTH`.
     pub auth: Vec<Mechanism<'static>>,
@@ -77,6 +78,23 @@ impl Extensions {
             Verb::StartTls => self.starttls,
             _ => true,
         }
+    }
+
+    /// The lines of `EHLO` at this point of a session, for messages of at most `size` octets.
+    pub(crate) fn capabilities<'e>(&'e self, session: &Session, size: u64) -> impl Iterator<Item = Capability<'e>> {
+        let when = |offered: bool, capability| offered.then_some(capability);
+        let ours = [
+            when(self.pipelining, Capability::Pipelining),
+            when(self.eight_bit_mime, Capability::EightBitMime),
+            when(self.smtputf8, Capability::SmtpUtf8),
+            when(self.enhanced_status_codes, Capability::EnhancedStatusCodes),
+            when(self.starttls && !session.is_secured(), Capability::StartTls),
+            when(self.help, Capability::Help),
+            when(self.expn, Capability::Expn),
+            when(self.size, Capability::Size(Some(size))),
+            when(!self.auth.is_empty(), Capability::Auth(Mechanisms::offered(&self.auth))),
+        ];
+        ours.into_iter().flatten().chain(self.other.iter().map(|other| Capability::parse(other.line.as_bytes())))
     }
 
     /// Whether each parameter belongs to an extension that is offered, and has a value that fits.

@@ -15,12 +15,13 @@ pub mod server;
 mod session;
 mod types;
 
-pub use postrider_text_proto::{Base64Error, LineError, SaslLine, Secret, Step, Stray, WireSize};
+pub use postrider_text_proto::{
+    Base64Error, Escaped, LineError, Mechanism, Mechanisms, SaslLine, Secret, Step, Stray, ValueError, WireSize,
+};
 
 pub use crate::command::{Command, Verb};
-pub use crate::error::{BodyFault, CommandError, Error, Misuse, ReplyError};
-pub use crate::extensions::auth::Mechanism;
-pub use crate::extensions::ehlo::{Capability, Mechanisms};
+pub use crate::error::{CommandError, ContentFault, Error, Misuse, ReplyError};
+pub use crate::extensions::ehlo::Capability;
 pub use crate::extensions::parameters::{Body, Parameter, Parameters, Submitter};
 pub use crate::extensions::{Extensions, OtherExtension};
 pub use crate::limits::{Limits, LineEndings, Quirks};
@@ -28,5 +29,5 @@ pub use crate::reply::{Code, EnhancedCode, Reply};
 pub use crate::session::{Place, State};
 pub use crate::types::{
     Address, AddressLiteral, ClientName, Domain, ForwardPath, Host, LocalPart, Mailbox, Path, Postmaster, ReversePath,
-    Text, ValueError,
+    Text,
 };

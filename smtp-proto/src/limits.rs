@@ -2,14 +2,13 @@
 
 /// Bounds on what a peer can make a connection accept. The defaults suit a server on the open network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Limits {
     /// Octets of a command line, CRLF included.
     ///
     /// 4,096: [RFC 5321 section 4.5.3.1.4](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.4) gives 512, and each extension adds to it;
     /// the extensions registered today come to about 2,000 together.
     pub command: usize,
-    /// Octets of a line within `AUTH`, and of the `AUTH` command itself, CRLF included.
+    /// Octets of a line within `AUTH`, and of the `AUTH` command itself as a server takes it, CRLF included.
     ///
     /// 12,288: [RFC 4954 section 4](https://www.rfc-editor.org/rfc/rfc4954#section-4).
     pub sasl_line: usize,
@@ -57,7 +56,6 @@ impl Default for Limits {
 
 /// Mistakes of peers that are forgiven. None is by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Quirks {
     /// Spaces after `FROM:` and `TO:`, as in `MAIL FROM: <a@b>`, which
     /// [RFC 5321 section 3.3](https://www.rfc-editor.org/rfc/rfc5321#section-3.3) forbids and many programs send.
@@ -77,6 +75,6 @@ pub enum LineEndings {
     Reject,
     /// It becomes CRLF.
     Normalise,
-    /// It stays; [`BodyEnd`](crate::server::BodyEnd) tells where the first is.
+    /// It stays; [`ContentEnd`](crate::server::ContentEnd) tells where the first is.
     Note,
 }

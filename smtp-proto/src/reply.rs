@@ -4,11 +4,11 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
 
-use postrider_text_proto::{Secret, decode, encode};
+use postrider_text_proto::{Escaped, Secret, ValueError, decode, encode};
 
 use crate::error::ReplyError;
 use crate::extensions::ehlo::Capability;
-use crate::types::{Text, ValueError};
+use crate::types::Text;
 
 /// The three digits of a reply.
 ///
@@ -16,7 +16,8 @@ use crate::types::{Text, ValueError};
 /// Reply-code = %x32-35 %x30-35 %x30-39
 /// ```
 ///
-/// [RFC 5321 section 4.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.2). An open set; those below are the ones in common use.
+/// [RFC 5321 section 4.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.2). An open set; those below are the ones in common use. Any second digit
+/// is taken: servers say 571 and the like, and the first is what a client goes by.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Code(u16);
 
@@ -76,11 +77,11 @@ impl Code {
     ///
     /// # Errors
     ///
-    /// When its digits are not 2 to 5, 0 to 5 and 0 to 9.
+    /// When it is not 200 to 599.
     pub const fn new(code: u16) -> Result<Self, ValueError> {
-        match (code / 100, code / 10 % 10) {
-            (2..=5, 0..=5) => Ok(Self(code)),
-            _ => Err(ValueError { expected: "a reply code of digits 2-5, 0-5, 0-9 (RFC 5321 section 4.2)" }),
+        match code {
+            200..=599 => Ok(Self(code)),
+            _ => Err(ValueError { expected: "a reply code from 200 to 599 (RFC 5321 section 4.2)" }),
         }
     }
 
@@ -109,8 +110,11 @@ impl Code {
         self.0 / 100 == 5
     }
 
-    /// Any second digit: servers say 571 and the like, and the first digit is what a client goes by
-    /// ([RFC 5321 section 4.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.2)).
+    /// 4yz or 5yz: not done. RFC 5321 calls it a negative completion.
+    pub const fn is_negative(self) -> bool {
+        self.is_transient() || self.is_permanent()
+    }
+
     fn parse(digits: &[u8]) -> Option<Self> {
         let [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] = digits else { return None };
         let digit = |octet: &u8| u16::from(octet - b'0');
@@ -239,7 +243,7 @@ fn put_number(number: u16, out: &mut Vec<u8>) {
 /// ```
 /// use postrider_smtp_proto::{Code, EnhancedCode, Reply};
 ///
-/// let reply = Reply::new(Code::MAILBOX_UNAVAILABLE, "no such user\r\n250 fooled").with(5, 1, 1);
+/// let reply = Reply::new(Code::MAILBOX_UNAVAILABLE, "no such user\r\n250 fooled").with_enhanced(5, 1, 1);
 /// let mut out = Vec::new();
 /// reply.encode(&mut out);
 /// assert_eq!(out, b"550 5.1.1 no such user  250 fooled\r\n");
@@ -248,14 +252,14 @@ fn put_number(number: u16, out: &mut Vec<u8>) {
 /// ```
 ///
 /// Two are equal when they say the same, wherever they come from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Reply<'b> {
     code: Code,
     enhanced: Option<EnhancedCode>,
     text: ReplyText<'b>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum ReplyText<'b> {
     One(Text<'b>),
     Many(Cow<'b, [Text<'b>]>),
@@ -286,10 +290,14 @@ impl<'b> Reply<'b> {
         Self { code, enhanced: None, text: ReplyText::Many(lines.into()) }
     }
 
-    /// The same reply with the enhanced code `class.subject.detail`; with none, if that is not one.
+    /// The same reply with the enhanced code `class.subject.detail`; with none, if that is not one, or not of the reply's class
+    /// ([RFC 2034 section 4](https://www.rfc-editor.org/rfc/rfc2034#section-4)).
+    ///
+    /// A text that itself begins with such a code is read as if it had been given here.
     #[must_use]
-    pub fn with(mut self, class: u8, subject: u16, detail: u16) -> Self {
-        self.enhanced = EnhancedCode::new(class, subject, detail).ok();
+    pub fn with_enhanced(mut self, class: u8, subject: u16, detail: u16) -> Self {
+        let enhanced = EnhancedCode::new(class, subject, detail).ok();
+        self.enhanced = enhanced.filter(|enhanced| u16::from(enhanced.class) == self.code.0 / 100);
         self
     }
 
@@ -343,12 +351,14 @@ impl<'b> Reply<'b> {
         let mut first = None;
         let mut left = octets;
         loop {
-            let end = memchr::memmem::find(left, b"\r\n").ok_or(ReplyError::Incomplete)?;
+            // What ends a line is the first octet that no line has within it.
+            let end = memchr::memchr3(b'\r', b'\n', 0, left).ok_or(ReplyError::Incomplete)?;
             let (line, rest) = left.split_at_checked(end).ok_or(ReplyError::Incomplete)?;
-            left = rest.get(2..).unwrap_or_default();
-            if memchr::memchr3(b'\r', b'\n', 0, line).is_some() {
-                return Err(ReplyError::Octet);
-            }
+            left = match rest {
+                [b'\r', b'\n', after @ ..] => after,
+                b"\r" => return Err(ReplyError::Incomplete),
+                _ => return Err(ReplyError::Octet),
+            };
             let (code, more) = Self::status(line)?;
             let found = *first.get_or_insert(code);
             if found != code {
@@ -411,16 +421,26 @@ impl<'b> Reply<'b> {
     }
 }
 
+/// Code and lines, what is not printable escaped. A challenge is not shown.
 impl fmt::Display for Reply<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.code.fmt(f)?;
+        if self.code == Code::CHALLENGE {
+            return f.write_str(" ..");
+        }
         if let Some(enhanced) = self.enhanced {
             write!(f, " {enhanced}")?;
         }
         self.lines().try_for_each(|line| {
             f.write_str(" ")?;
-            crate::types::write_escaped(line, f)
+            Escaped(line).fmt(f)
         })
+    }
+}
+
+impl fmt::Debug for Reply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply(\"{self}\")")
     }
 }
 
@@ -428,7 +448,7 @@ impl fmt::Display for Reply<'_> {
 fn wire_lines(octets: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut left = octets;
     core::iter::from_fn(move || {
-        let end = memchr::memmem::find(left, b"\r\n")?;
+        let end = memchr::memchr(b'\r', left)?;
         let line = left.get(..end)?;
         left = left.get(end + 2..)?;
         Some((line.get(..3)?, line.get(4..).unwrap_or_default()))

@@ -8,11 +8,13 @@ use postrider_text_proto::{
 };
 
 use crate::command::{Command, Verb};
-use crate::error::{BodyFault, CommandError, Error, Misuse};
-use crate::extensions::{Extensions, ehlo};
+use crate::error::{CommandError, ContentFault, Error, Misuse};
+use crate::extensions::Extensions;
+use crate::extensions::ehlo::Capability;
 use crate::limits::{Limits, LineEndings, Quirks};
 use crate::reply::{Code, Reply};
 use crate::session::{Outcome, Session, State};
+use crate::types::Text;
 
 /// Octets of a reply line, CRLF included: [RFC 5321 section 4.5.3.1.5](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.5).
 const MAX_REPLY_LINE: usize = 512;
@@ -42,9 +44,9 @@ pub struct Config {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event<'b> {
     /// A piece of the message, without dot-stuffing. It needs no answer. No CRLF is parted between two pieces.
-    Body(&'b [u8]),
+    Content(&'b [u8]),
     /// The end of the message. Answer it; in LMTP, once for each recipient that was accepted, in order.
-    BodyEnd(BodyEnd),
+    ContentEnd(ContentEnd),
     /// A command that belongs here and is offered. Answer it.
     Command(Command<'b>),
     /// A line that was refused. [`CommandError::reply`] says so to the client.
@@ -55,24 +57,24 @@ pub enum Event<'b> {
 
 /// What is known of a message at its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct BodyEnd {
+pub struct ContentEnd {
     /// Octets of the message. When there is a fault, some of them were not shown.
     pub size: u64,
-    /// Why it cannot be accepted. [`BodyFault::reply`] says so to the client.
-    pub fault: Option<BodyFault>,
+    /// Why it cannot be accepted. [`ContentFault::reply`] says so to the client.
+    pub fault: Option<ContentFault>,
     /// The first CR or LF that was not part of a CRLF, and how many octets were before it, with [`LineEndings::Note`].
     pub noted: Option<(u64, Stray)>,
 }
 
 /// A server's connection: decodes commands and messages, encodes replies, knows what belongs where.
 ///
-/// It is [`Paused`](Step::Paused) until the greeting is sent, and after each event but [`Event::Body`] until it is answered.
+/// It is [`Paused`](Step::Paused) until the greeting is sent, and after each event but [`Event::Content`] until it is answered.
 #[derive(Clone, Debug)]
 pub struct Connection {
     session: Session,
     turn: Turn,
     scanner: LineScanner,
-    body: Body,
+    incoming: Incoming,
     extensions: Extensions,
     limits: Limits,
     quirks: Quirks,
@@ -91,13 +93,13 @@ pub struct Connection {
 
 /// The message that is coming in.
 #[derive(Clone, Debug, Default)]
-struct Body {
+struct Incoming {
     unstuffer: Unstuffer,
     strays: StrayScanner,
     /// Octets at the front of the buffer that the unstuffer has passed and [`LineEndings::Normalise`] has not.
     piece: usize,
     size: u64,
-    fault: Option<BodyFault>,
+    fault: Option<ContentFault>,
     noted: Option<(u64, Stray)>,
 }
 
@@ -109,7 +111,7 @@ enum Turn {
     /// The client, a line within `AUTH`.
     Sasl,
     /// The client, the message.
-    Body,
+    Content,
     /// We, the greeting.
     Greeting,
     /// We, the answer to a command.
@@ -117,7 +119,7 @@ enum Turn {
     /// We, what was wrong with a line.
     Refusal,
     /// We, what became of the message: so many replies.
-    BodyReply(usize),
+    ContentReply(usize),
     /// Nobody in this protocol: TLS is next, or the end.
     Over,
 }
@@ -129,7 +131,7 @@ impl Connection {
             session: Session::new(config.lmtp, config.tls),
             turn: Turn::Greeting,
             scanner: LineScanner::new(),
-            body: Body::default(),
+            incoming: Incoming::default(),
             extensions: config.extensions,
             limits: config.limits,
             quirks: config.quirks,
@@ -158,12 +160,12 @@ impl Connection {
     #[inline]
     pub fn receive<'b>(&mut self, input: &'b [u8]) -> Result<Step<Event<'b>>, Error> {
         let limit = match self.turn {
-            Turn::Body => return Ok(self.message(input)),
+            Turn::Content => return Ok(self.message(input)),
             Turn::Command => self.command_limit(input),
             Turn::Sasl => self.limits.sasl_line,
             _ => return Ok(Step::Paused),
         };
-        if self.fresh {
+        if self.fresh && !self.scanner.is_skipping() {
             refuse(foreign_start(input))?;
         }
         let (consumed, line) = match self.scanner.next(input, limit) {
@@ -274,17 +276,17 @@ impl Connection {
 
     #[inline]
     fn message<'b>(&mut self, input: &'b [u8]) -> Step<Event<'b>> {
-        match (core::mem::take(&mut self.body.piece), self.body.fault) {
+        match (core::mem::take(&mut self.incoming.piece), self.incoming.fault) {
             (0, _) => {}
             (len, None) => return self.normalised(input, 0, len),
             (len, Some(_)) => {
-                self.body.grow(len, self.limits.message);
+                self.incoming.grow(len, self.limits.message);
                 return Step::Skip { consumed: len };
             }
         }
-        match self.body.unstuffer.next(input) {
+        match self.incoming.unstuffer.next(input) {
             Unstuffed::Content { consumed, content } => self.content(input, consumed, content),
-            Unstuffed::End { consumed } => Step::Event { consumed, event: self.body_end() },
+            Unstuffed::End { consumed } => Step::Event { consumed, event: self.content_end() },
             Unstuffed::Incomplete => Step::NeedInput,
         }
     }
@@ -292,24 +294,24 @@ impl Connection {
     /// A piece of the message as it left the unstuffer.
     #[inline]
     fn content<'b>(&mut self, input: &'b [u8], consumed: usize, content: &'b [u8]) -> Step<Event<'b>> {
-        if self.line_endings == LineEndings::Normalise && self.body.fault.is_none() {
+        if self.line_endings == LineEndings::Normalise && self.incoming.fault.is_none() {
             return self.normalised(input, consumed - content.len(), content.len());
         }
         let limit = self.limits.message;
         match self.line_endings {
             // Of two faults the one that comes first counts, wherever the pieces are cut.
-            LineEndings::Reject if self.body.fault.is_none() => {
-                let stray = self.body.strays.scan(content).filter(|(at, _)| *at < limit);
-                self.body.fault = stray.map(|(at, stray)| BodyFault::LineEnding { stray, at });
+            LineEndings::Reject if self.incoming.fault.is_none() => {
+                let stray = self.incoming.strays.scan(content).filter(|(at, _)| *at < limit);
+                self.incoming.fault = stray.map(|(at, stray)| ContentFault::LineEnding { stray, at });
             }
-            LineEndings::Note => self.body.noted = self.body.noted.or(self.body.strays.scan(content)),
+            LineEndings::Note => self.incoming.noted = self.incoming.noted.or(self.incoming.strays.scan(content)),
             _ => {}
         }
-        self.body.grow(content.len(), limit);
-        if self.body.fault.is_some() || content.is_empty() {
+        self.incoming.grow(content.len(), limit);
+        if self.incoming.fault.is_some() || content.is_empty() {
             return Step::Skip { consumed };
         }
-        Step::Event { consumed, event: Event::Body(content) }
+        Step::Event { consumed, event: Event::Content(content) }
     }
 
     /// The next part of a piece whose stray line ends become CRLF. A piece ends neither in a CR whose LF is to come nor begins with an LF whose CR
@@ -323,26 +325,26 @@ impl Connection {
             (0, Some(_)) => (1, &b"\r\n"[..]),
             (at, _) => (at, piece.get(..at).unwrap_or_default()),
         };
-        self.body.grow(content.len(), self.limits.message);
-        self.body.piece = len - taken;
+        self.incoming.grow(content.len(), self.limits.message);
+        self.incoming.piece = len - taken;
         let consumed = skipped + taken;
-        if content.is_empty() || self.body.fault.is_some() {
+        if content.is_empty() || self.incoming.fault.is_some() {
             return Step::Skip { consumed };
         }
-        Step::Event { consumed, event: Event::Body(content) }
+        Step::Event { consumed, event: Event::Content(content) }
     }
 
-    fn body_end<'b>(&mut self) -> Event<'b> {
-        let Body { mut strays, size, mut fault, mut noted, .. } = core::mem::take(&mut self.body);
+    fn content_end<'b>(&mut self) -> Event<'b> {
+        let Incoming { mut strays, size, mut fault, mut noted, .. } = core::mem::take(&mut self.incoming);
         let last = strays.finish();
         match self.line_endings {
-            LineEndings::Reject => fault = fault.or(last.map(|(at, stray)| BodyFault::LineEnding { stray, at })),
+            LineEndings::Reject => fault = fault.or(last.map(|(at, stray)| ContentFault::LineEnding { stray, at })),
             LineEndings::Note => noted = noted.or(last),
             LineEndings::Normalise => {}
         }
-        self.body.fault = fault;
-        self.turn = Turn::BodyReply(if self.session.is_lmtp() { self.recipients } else { 1 });
-        Event::BodyEnd(BodyEnd { size, fault, noted })
+        self.incoming.fault = fault;
+        self.turn = Turn::ContentReply(if self.session.is_lmtp() { self.recipients } else { 1 });
+        Event::ContentEnd(ContentEnd { size, fault, noted })
     }
 
     /// Answers the last event, or greets. The state follows the reply's code.
@@ -356,11 +358,11 @@ impl Connection {
     pub fn send(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let code = reply.code();
         match self.turn {
-            Turn::Command | Turn::Sasl | Turn::Body => return Err(Misuse::NothingToAnswer),
+            Turn::Command | Turn::Sasl | Turn::Content => return Err(Misuse::NothingToAnswer),
             Turn::Over => return Err(Misuse::Closed),
-            Turn::BodyReply(_) if code.is_success() => {
-                if let Some(fault) = self.body.fault {
-                    return Err(Misuse::FaultyBody { code, fault });
+            Turn::ContentReply(_) if code.is_success() => {
+                if let Some(fault) = self.incoming.fault {
+                    return Err(Misuse::FaultyContent { code, fault });
                 }
             }
             _ => {}
@@ -404,10 +406,10 @@ impl Connection {
                 self.session.answered(verb, outcome);
                 self.counted(verb, outcome);
             }
-            Turn::BodyReply(left) if left > 1 => self.turn = Turn::BodyReply(left - 1),
-            Turn::BodyReply(_) => {
-                self.session.body_answered();
-                (self.body, self.recipients, self.smtputf8) = (Body::default(), 0, false);
+            Turn::ContentReply(left) if left > 1 => self.turn = Turn::ContentReply(left - 1),
+            Turn::ContentReply(_) => {
+                self.session.content_answered();
+                (self.incoming, self.recipients, self.smtputf8) = (Incoming::default(), 0, false);
             }
             _ => {}
         }
@@ -417,7 +419,7 @@ impl Connection {
         }
         match self.session.state() {
             State::Tls | State::Closed => self.turn = Turn::Over,
-            State::Body if self.turn == Turn::Command => self.turn = Turn::Body,
+            State::Content if self.turn == Turn::Command => self.turn = Turn::Content,
             _ => {}
         }
     }
@@ -438,39 +440,25 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When the last event is none of them.
+    /// When the last event is none of them, or a line has more than 512 octets.
     pub fn send_hello(&mut self, name: &str, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let Turn::Reply(verb @ (Verb::Ehlo | Verb::Helo | Verb::Lhlo)) = self.turn else {
             return Err(Misuse::NothingToAnswer);
         };
-        let capabilities = if verb == Verb::Helo { Vec::new() } else { self.capabilities() };
-        let lines = core::iter::once(crate::types::Text::lossy(name))
-            .chain(capabilities.iter().map(|line| crate::types::Text::received(line)));
-        let lines: Vec<_> = lines.collect();
+        let mut lines = alloc::vec![Text::lossy(name).into_owned()];
+        if verb != Verb::Helo {
+            lines.extend(self.capabilities().map(|capability| {
+                let mut line = Vec::new();
+                capability.encode(&mut line);
+                Text::received(&line).into_owned()
+            }));
+        }
         self.send(&Reply::lines_of(Code::OK, lines), out)
     }
 
-    /// What `EHLO` lists at this point, a line each.
-    fn capabilities(&self) -> Vec<Vec<u8>> {
-        let offered = &self.extensions;
-        let plain = [
-            (offered.pipelining, "PIPELINING"),
-            (offered.eight_bit_mime, "8BITMIME"),
-            (offered.smtputf8, "SMTPUTF8"),
-            (offered.enhanced_status_codes, "ENHANCEDSTATUSCODES"),
-            (offered.starttls && !self.session.is_secured(), "STARTTLS"),
-            (offered.help, "HELP"),
-            (offered.expn, "EXPN"),
-        ];
-        let plain = plain.into_iter().filter(|(offered, _)| *offered).map(|(_, line)| line.as_bytes().to_vec());
-        let size = offered.size.then(|| alloc::format!("SIZE {}", self.limits.message).into_bytes());
-        let auth = (!offered.auth.is_empty()).then(|| {
-            let mut line = Vec::new();
-            ehlo::put_auth(&offered.auth, &mut line);
-            line
-        });
-        let other = offered.other.iter().map(|other| other.line.as_bytes().to_vec());
-        plain.chain(size).chain(auth).chain(other).collect()
+    /// What `EHLO` lists at this point, from what is [offered](Self::offer).
+    pub fn capabilities(&self) -> impl Iterator<Item = Capability<'_>> {
+        self.extensions.capabilities(&self.session, self.limits.message)
     }
 
     /// Says 421 between two commands, because the server stops or the client was silent for too long, and closes.
@@ -486,7 +474,7 @@ impl Connection {
                 Misuse::DoesNotAnswer { code: Code::NOT_AVAILABLE }
             });
         }
-        self.write(&Reply::new(Code::NOT_AVAILABLE, text).with(4, 3, 2), out)?;
+        self.write(&Reply::new(Code::NOT_AVAILABLE, text).with_enhanced(4, 3, 2), out)?;
         self.session.close();
         self.turn = Turn::Over;
         Ok(())
@@ -552,11 +540,11 @@ impl Connection {
     }
 }
 
-impl Body {
+impl Incoming {
     fn grow(&mut self, octets: usize, limit: u64) {
         self.size = self.size.saturating_add(octets as u64);
         if self.size > limit {
-            self.fault = self.fault.or(Some(BodyFault::TooLarge { limit }));
+            self.fault = self.fault.or(Some(ContentFault::TooLarge { limit }));
         }
     }
 }
@@ -566,10 +554,10 @@ impl Turn {
     fn takes(self, code: Code) -> bool {
         match self {
             Self::Reply(Verb::Auth) => code == Code::CHALLENGE || !code.is_intermediate(),
-            Self::Reply(Verb::Data) => code == Code::START_MAIL_INPUT || code.is_transient() || code.is_permanent(),
-            Self::Refusal => code.is_transient() || code.is_permanent(),
-            Self::Greeting | Self::Reply(_) | Self::BodyReply(_) => !code.is_intermediate(),
-            Self::Command | Self::Sasl | Self::Body | Self::Over => false,
+            Self::Reply(Verb::Data) => code == Code::START_MAIL_INPUT || code.is_negative(),
+            Self::Refusal => code.is_negative(),
+            Self::Greeting | Self::Reply(_) | Self::ContentReply(_) => !code.is_intermediate(),
+            Self::Command | Self::Sasl | Self::Content | Self::Over => false,
         }
     }
 }

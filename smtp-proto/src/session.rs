@@ -8,6 +8,7 @@ use crate::command::Verb;
 
 /// Where a session is, by [RFC 5321 section 4.1.4](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.4).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum State {
     /// The server has not greeted yet.
     Greeting,
@@ -22,7 +23,7 @@ pub enum State {
     /// In a transaction with a recipient.
     Rcpt,
     /// The message is being sent.
-    Body,
+    Content,
     /// `STARTTLS` was accepted: the next octets are those of TLS.
     Tls,
     /// `QUIT` was answered, or the server gave up.
@@ -31,6 +32,7 @@ pub enum State {
 
 /// Where a command must not stand.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Place {
     /// The client has not said its name.
     BeforeHello,
@@ -55,7 +57,7 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::BeforeHello => "before EHLO (RFC 5321 section 4.1.4)",
+            Self::BeforeHello => "before EHLO or LHLO (RFC 5321 section 4.1.4)",
             Self::BeforeMail => "before MAIL (RFC 5321 section 4.1.4)",
             Self::BeforeRcpt => "without a valid recipient (RFC 5321 section 3.3)",
             Self::WithinTransaction => "within a transaction (RFC 5321 section 4.1.4)",
@@ -91,7 +93,7 @@ const TRANSACTION: &[State] = &[State::Mail, State::Rcpt];
 /// In the order of [`Verb`].
 static TABLE: [Row; Verb::ALL.len()] = [
     Row { verb: Verb::Auth, allowed: READY, done: None },
-    Row { verb: Verb::Data, allowed: &[State::Rcpt], done: Some(State::Body) },
+    Row { verb: Verb::Data, allowed: &[State::Rcpt], done: Some(State::Content) },
     Row { verb: Verb::Ehlo, allowed: ALWAYS, done: Some(State::Ready) },
     Row { verb: Verb::Expn, allowed: ALWAYS, done: None },
     Row { verb: Verb::Helo, allowed: ALWAYS, done: Some(State::Ready) },
@@ -200,7 +202,7 @@ impl Session {
     }
 
     /// The message got its last reply: whatever it says, the transaction is over.
-    pub(crate) fn body_answered(&mut self) {
+    pub(crate) fn content_answered(&mut self) {
         self.state = State::Ready;
     }
 
@@ -219,7 +221,7 @@ mod tests {
     use super::*;
     use State::*;
 
-    const STATES: [State; 9] = [Greeting, Refused, Nameless, Ready, Mail, Rcpt, Body, Tls, Closed];
+    const STATES: [State; 9] = [Greeting, Refused, Nameless, Ready, Mail, Rcpt, Content, Tls, Closed];
 
     fn session(state: State) -> Session {
         Session { state, ..Session::new(false, false) }

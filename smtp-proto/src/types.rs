@@ -3,20 +3,13 @@
 use alloc::borrow::{Cow, ToOwned};
 use alloc::vec::Vec;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use thiserror::Error;
+use postrider_text_proto::{Escaped, ValueError};
 
 use crate::grammar;
 use crate::limits::Quirks;
-
-/// A value that does not follow its grammar.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("expected {expected}")]
-pub struct ValueError {
-    /// What is allowed.
-    pub expected: &'static str,
-}
 
 /// Gives a borrowed octet string its accessor, its escaping `Display` and a `Debug` alike.
 macro_rules! octet_string {
@@ -30,7 +23,7 @@ macro_rules! octet_string {
 
         impl fmt::Display for $name<'_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                crate::types::write_escaped(self.0, f)
+                fmt::Display::fmt(&postrider_text_proto::Escaped(self.0), f)
             }
         }
 
@@ -40,19 +33,6 @@ macro_rules! octet_string {
             }
         }
     };
-}
-
-/// UTF-8 as it is, anything else and control characters escaped.
-pub(crate) fn write_escaped(octets: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for chunk in octets.utf8_chunks() {
-        for part in chunk.valid().split_inclusive(char::is_control) {
-            let text = part.trim_end_matches(char::is_control);
-            f.write_str(text)?;
-            write!(f, "{}", part.get(text.len()..).unwrap_or_default().escape_default())?;
-        }
-        write!(f, "{}", chunk.invalid().escape_ascii())?;
-    }
-    Ok(())
 }
 
 /// The name of a host: labels of letters, digits and hyphens, or of UTF-8, at most 255 octets.
@@ -81,6 +61,13 @@ impl<'b> Domain<'b> {
     }
 }
 
+impl Hash for Domain<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|octet| state.write_u8(octet.to_ascii_lowercase()));
+        state.write_u8(0xFF);
+    }
+}
+
 impl PartialEq for Domain<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.0.eq_ignore_ascii_case(other.0)
@@ -90,7 +77,7 @@ impl PartialEq for Domain<'_> {
 /// An address in place of a domain, its brackets included: `[192.0.2.1]`, `[IPv6:2001:db8::1]`, `[tag:content]`.
 ///
 /// [RFC 5321 section 4.1.3](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.3).
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct AddressLiteral<'b>(&'b [u8]);
 octet_string!(AddressLiteral);
 
@@ -133,7 +120,7 @@ impl<'b> AddressLiteral<'b> {
 }
 
 /// Where a mailbox is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Host<'b> {
     /// At a domain.
     Domain(Domain<'b>),
@@ -153,7 +140,7 @@ impl<'b> Host<'b> {
 
 impl fmt::Display for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_escaped(self.as_bytes(), f)
+        Escaped(self.as_bytes()).fmt(f)
     }
 }
 
@@ -181,6 +168,12 @@ impl<'b> LocalPart<'b> {
             name.extend(if *octet == b'\\' { octets.next() } else { Some(octet) });
         }
         Cow::Owned(name)
+    }
+}
+
+impl Hash for LocalPart<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.unquoted().hash(state);
     }
 }
 
@@ -255,6 +248,12 @@ impl<'b> Mailbox<'b> {
     }
 }
 
+impl Hash for Mailbox<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.local_part, self.host).hash(state);
+    }
+}
+
 impl PartialEq for Mailbox<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.local_part == other.local_part && self.host == other.host
@@ -263,7 +262,7 @@ impl PartialEq for Mailbox<'_> {
 
 impl fmt::Display for Mailbox<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_escaped(self.octets, f)
+        Escaped(self.octets).fmt(f)
     }
 }
 
@@ -276,7 +275,7 @@ impl fmt::Debug for Mailbox<'_> {
 /// A mailbox with the source route that may stand in front of it: `@relay.example:user@host.example`.
 ///
 /// [RFC 5321 appendix C](https://www.rfc-editor.org/rfc/rfc5321#appendix-C): such routes are taken, and ignored by whoever delivers.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Path<'b> {
     route: &'b [u8],
     mailbox: Mailbox<'b>,
@@ -316,11 +315,23 @@ impl<'b> Path<'b> {
     }
 }
 
+impl<'b> From<Mailbox<'b>> for ReversePath<'b> {
+    fn from(mailbox: Mailbox<'b>) -> Self {
+        Self::Path(Path::new(mailbox))
+    }
+}
+
+impl<'b> From<Mailbox<'b>> for ForwardPath<'b> {
+    fn from(mailbox: Mailbox<'b>) -> Self {
+        Self::Path(Path::new(mailbox))
+    }
+}
+
 /// Octets of a path with its brackets.
 const MAX_PATH: usize = 256;
 
 /// Where reports about a message go: `MAIL FROM`'s argument.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ReversePath<'b> {
     /// `<>`: nowhere, because this is a report itself. [RFC 5321 section 4.5.5](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.5).
     Null,
@@ -333,6 +344,18 @@ impl<'b> ReversePath<'b> {
         match input.strip_prefix(b"<>") {
             Some(rest) => Some((Self::Null, rest)),
             None => bracketed(input, quirks).map(|(path, rest)| (Self::Path(path), rest)),
+        }
+    }
+
+    /// Reads a path with its brackets, as [`Display`](fmt::Display) writes it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not follow the grammar.
+    pub fn new(path: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
+        match Self::parse(path.as_ref(), Quirks::default()) {
+            Some((path, b"")) => Ok(path),
+            _ => Err(ValueError { expected: "<> or <mailbox> (RFC 5321 section 4.1.2)" }),
         }
     }
 
@@ -387,6 +410,10 @@ impl<'b> Postmaster<'b> {
 }
 
 /// There is one postmaster.
+impl Hash for Postmaster<'_> {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
 impl PartialEq for Postmaster<'_> {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -394,7 +421,7 @@ impl PartialEq for Postmaster<'_> {
 }
 
 /// Where a message goes: `RCPT TO`'s argument.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ForwardPath<'b> {
     /// `<Postmaster>` without a domain. [RFC 5321 section 4.5.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.1).
     Postmaster(Postmaster<'b>),
@@ -411,6 +438,18 @@ impl<'b> ForwardPath<'b> {
             return Some((Self::Postmaster(postmaster), rest));
         }
         bracketed(input, quirks).map(|(path, rest)| (Self::Path(path), rest))
+    }
+
+    /// Reads a path with its brackets, as [`Display`](fmt::Display) writes it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not follow the grammar.
+    pub fn new(path: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
+        match Self::parse(path.as_ref(), Quirks::default()) {
+            Some((path, b"")) => Ok(path),
+            _ => Err(ValueError { expected: "<postmaster> or <mailbox> (RFC 5321 section 4.1.2)" }),
+        }
     }
 
     /// The mailbox; none for the postmaster.
@@ -532,7 +571,7 @@ const fn breaks_a_line(octet: u8) -> bool {
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_escaped(&self.0, f)
+        Escaped(&self.0).fmt(f)
     }
 }
 

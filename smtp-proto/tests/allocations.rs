@@ -31,7 +31,7 @@ fn hear(connection: &mut server::Connection, said: &[u8], size: usize, out: &mut
     let (mut at, mut seen, mut events, mut content) = (0, 0, 0, 0);
     while at < said.len() {
         match connection.receive(&said[at..seen]) {
-            Ok(Step::Event { consumed, event: server::Event::Body(piece) }) => {
+            Ok(Step::Event { consumed, event: server::Event::Content(piece) }) => {
                 content += piece.len();
                 at += consumed;
             }
@@ -39,13 +39,13 @@ fn hear(connection: &mut server::Connection, said: &[u8], size: usize, out: &mut
                 let reply = match event {
                     server::Event::Command(Command::Data) => Reply::new(Code::START_MAIL_INPUT, "go on"),
                     server::Event::Command(Command::Vrfy(_)) => {
-                        Reply::new(Code::MAILBOX_UNAVAILABLE, "no").with(5, 1, 1)
+                        Reply::new(Code::MAILBOX_UNAVAILABLE, "no").with_enhanced(5, 1, 1)
                     }
-                    server::Event::Rejected(_) => Reply::new(Code::SYNTAX_ERROR, "what").with(5, 5, 2),
-                    server::Event::BodyEnd(server::BodyEnd { fault: Some(_), .. }) => {
-                        Reply::new(Code::TRANSACTION_FAILED, "no").with(5, 6, 0)
+                    server::Event::Rejected(_) => Reply::new(Code::SYNTAX_ERROR, "what").with_enhanced(5, 5, 2),
+                    server::Event::ContentEnd(server::ContentEnd { fault: Some(_), .. }) => {
+                        Reply::new(Code::TRANSACTION_FAILED, "no").with_enhanced(5, 6, 0)
                     }
-                    _ => Reply::new(Code::OK, "fine").with(2, 999, 10),
+                    _ => Reply::new(Code::OK, "fine").with_enhanced(2, 999, 10),
                 };
                 while connection.send(&reply, out).is_ok() && connection.receive(b"") == Ok(Step::Paused) {}
                 at += consumed;
@@ -158,8 +158,8 @@ fn transact(connection: &mut client::Connection, message: &[&[u8]], size: usize,
     }
     let replies = b"250 2.0.0 ok\r\n250 2.1.0 ok\r\n250-2.1.5 ok\r\n250-2.1.5 ok\r\n250 2.1.5 ok\r\n550 5.1.1 no\r\n354 go on\r\n";
     assert_eq!(listen(connection, replies, size), 4);
-    message.iter().for_each(|piece| connection.body(piece, out).unwrap());
-    connection.end_of_body(out).unwrap();
+    message.iter().for_each(|piece| connection.content(piece, out).unwrap());
+    connection.end_of_content(out).unwrap();
     let count = listen(connection, b"250 2.0.0 taken\r\n", size);
     assert!(count == 1 && !connection.is_waiting());
 }
@@ -219,7 +219,7 @@ fn commands_are_read_and_written_into_room_that_is_there_without_allocating() {
             Command::parse(line).unwrap().encode(&mut out);
         }
         commands().iter().for_each(|command| command.encode(&mut out));
-        Reply::new(Code::OK, "fine").with(2, 0, 0).encode(&mut out);
+        Reply::new(Code::OK, "fine").with_enhanced(2, 0, 0).encode(&mut out);
         assert!(Text::new("a\nb").is_err());
     });
     assert_eq!(info.count_total, 0);

@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use postrider_smtp_proto::server::BodyEnd;
+use postrider_smtp_proto::server::ContentEnd;
 use postrider_smtp_proto::{
-    AddressLiteral, BodyFault, ClientName, Code, Command, CommandError, Domain, Error, ForwardPath, Limits,
+    AddressLiteral, ClientName, Code, Command, CommandError, ContentFault, Domain, Error, ForwardPath, Limits,
     LineEndings, LineError, Mailbox, Mechanism, Misuse, Parameters, Path, Postmaster, Reply, ReplyError, ReversePath,
     SaslLine, Secret, State, Step, Stray, Text, client, server,
 };
@@ -29,7 +29,7 @@ fn offering(limits: Limits) -> server::Config {
 struct Outcome {
     events: Vec<String>,
     messages: Vec<Vec<u8>>,
-    ends: Vec<BodyEnd>,
+    ends: Vec<ContentEnd>,
     out: Vec<u8>,
     /// The largest the receive buffer became.
     largest: usize,
@@ -45,13 +45,13 @@ fn feed<'p>(connection: &mut server::Connection, pieces: impl IntoIterator<Item 
         outcome.largest = outcome.largest.max(outcome.unread.len());
         loop {
             let consumed = match connection.receive(&outcome.unread)? {
-                Step::Event { consumed, event: server::Event::Body(content) } => {
+                Step::Event { consumed, event: server::Event::Content(content) } => {
                     message.extend_from_slice(content);
                     consumed
                 }
                 Step::Event { consumed, event } => {
                     outcome.events.push(format!("{event:?}"));
-                    if let server::Event::BodyEnd(end) = event {
+                    if let server::Event::ContentEnd(end) = event {
                         outcome.ends.push(end);
                         outcome.messages.push(std::mem::take(&mut message));
                     }
@@ -70,7 +70,7 @@ fn feed<'p>(connection: &mut server::Connection, pieces: impl IntoIterator<Item 
 fn answer(connection: &mut server::Connection, event: &server::Event<'_>, out: &mut Vec<u8>) {
     let reply = match event {
         server::Event::Rejected(error) => error.reply(),
-        server::Event::BodyEnd(BodyEnd { fault: Some(fault), .. }) => fault.reply(),
+        server::Event::ContentEnd(ContentEnd { fault: Some(fault), .. }) => fault.reply(),
         server::Event::Command(Command::Ehlo(_) | Command::Helo(_) | Command::Lhlo(_)) => {
             return connection.send_hello("mail.example", out).unwrap();
         }
@@ -106,7 +106,7 @@ const POLICIES: [LineEndings; 3] = [LineEndings::Reject, LineEndings::Normalise,
 fn receiving(line_endings: LineEndings, limits: Limits) -> server::Connection {
     let mut connection = greeted(server::Config { line_endings, ..offering(limits) });
     let outcome = run(&mut connection, ENVELOPE, usize::MAX);
-    assert_eq!((connection.state(), outcome.events.len()), (State::Body, 4));
+    assert_eq!((connection.state(), outcome.events.len()), (State::Content, 4));
     connection
 }
 
@@ -155,7 +155,7 @@ fn assert_one_message(wire: &[u8], pieces: &[&[u8]], line_endings: LineEndings) 
     let (shown, end) = (&outcome.messages[0], outcome.ends[0]);
     match line_endings {
         LineEndings::Reject => {
-            let fault = stray.map(|(at, stray)| BodyFault::LineEnding { stray, at });
+            let fault = stray.map(|(at, stray)| ContentFault::LineEnding { stray, at });
             assert_eq!((end.fault, end.noted, end.size), (fault, None, content.len() as u64), "{}", case());
             assert!(if fault.is_none() { *shown == content } else { content.starts_with(shown) }, "{}", case());
         }
@@ -173,7 +173,7 @@ fn assert_one_message(wire: &[u8], pieces: &[&[u8]], line_endings: LineEndings) 
     let mut fresh = greeted(offering(Limits::default()));
     let expected = run(&mut fresh, &[b"EHLO c\r\n", after].concat(), usize::MAX).events;
     assert_eq!(outcome.events[1..], expected[1..], "{}", case());
-    assert_eq!(outcome.messages.len(), 1 + expected.iter().filter(|event| event.starts_with("BodyEnd")).count());
+    assert_eq!(outcome.messages.len(), 1 + expected.iter().filter(|event| event.starts_with("ContentEnd")).count());
 }
 
 /// What some receivers take for the end of a message. None of them is.
@@ -262,8 +262,7 @@ proptest! {
 
 #[test]
 fn a_message_that_is_too_large_is_read_to_its_true_end_whatever_stands_in_it() {
-    let mut limits = Limits::default();
-    limits.message = 8;
+    let limits = Limits { message: 8, ..Limits::default() };
     for end in FALSE_ENDS {
         let wire = [b"123456789", end, SMUGGLED].concat();
         for line_endings in POLICIES {
@@ -280,8 +279,7 @@ fn a_message_that_is_too_large_is_read_to_its_true_end_whatever_stands_in_it() {
 
 #[test]
 fn a_faulty_message_cannot_be_accepted_by_a_careless_program() {
-    let mut limits = Limits::default();
-    limits.message = 8;
+    let limits = Limits { message: 8, ..Limits::default() };
     for wire in [&b"a\nb\r\n.\r\n"[..], b"a\rb\r\n.\r\n", b"1234567\r\n.\r\n", b"\n.\r\n\r\n.\r\n"] {
         for lmtp in [false, true] {
             let mut connection = greeted(server::Config { lmtp, ..offering(limits.clone()) });
@@ -291,7 +289,7 @@ fn a_faulty_message_cannot_be_accepted_by_a_careless_program() {
             let mut input = wire;
             let fault = loop {
                 match connection.receive(input).unwrap() {
-                    Step::Event { event: server::Event::BodyEnd(end), .. } => break end.fault.unwrap(),
+                    Step::Event { event: server::Event::ContentEnd(end), .. } => break end.fault.unwrap(),
                     Step::Event { consumed, .. } | Step::Skip { consumed } => input = &input[consumed..],
                     step => panic!("{step:?}"),
                 }
@@ -300,7 +298,7 @@ fn a_faulty_message_cannot_be_accepted_by_a_careless_program() {
             for _ in 0..1 + usize::from(lmtp) {
                 for code in [Code::OK, Code::CANNOT_VERIFY, Code::READY, Code::new(259).unwrap()] {
                     let mut out = Vec::new();
-                    let misuse = Misuse::FaultyBody { code, fault };
+                    let misuse = Misuse::FaultyContent { code, fault };
                     assert_eq!(connection.send(&Reply::new(code, "taken"), &mut out), Err(misuse));
                     assert!(out.is_empty());
                 }
@@ -316,8 +314,7 @@ fn a_faulty_message_cannot_be_accepted_by_a_careless_program() {
 /// How a message is cut into reads must not decide what its sender is told.
 #[test]
 fn a_message_with_two_faults_has_the_same_one_at_every_cut() {
-    let mut limits = Limits::default();
-    limits.message = 8;
+    let limits = Limits { message: 8, ..Limits::default() };
     let wire = b"12\n456789\r\n.\r\nQUIT\r\n";
     let whole = feed(&mut receiving(LineEndings::Reject, limits.clone()), [&wire[..]]).unwrap();
     for pieces in cuts(wire) {
@@ -326,12 +323,11 @@ fn a_message_with_two_faults_has_the_same_one_at_every_cut() {
     }
 }
 
-/// `BodyEnd::size` is told of a message, not of its pieces.
+/// `ContentEnd::size` is told of a message, not of its pieces.
 #[test]
 
 fn a_message_that_grows_beyond_the_limit_has_the_same_size_at_every_cut() {
-    let mut limits = Limits::default();
-    limits.message = 8;
+    let limits = Limits { message: 8, ..Limits::default() };
     let wire = b"\n\n\n\n\n\n\r\n.\r\nQUIT\r\n";
     let whole = feed(&mut receiving(LineEndings::Normalise, limits.clone()), [&wire[..]]).unwrap();
     for pieces in cuts(wire) {
@@ -343,24 +339,22 @@ fn a_message_that_grows_beyond_the_limit_has_the_same_size_at_every_cut() {
 /// `Limits::message` counts the octets that come out of the connection.
 #[test]
 fn a_message_that_grows_beyond_the_limit_is_too_large_at_every_cut() {
-    let mut limits = Limits::default();
-    limits.message = 8;
+    let limits = Limits { message: 8, ..Limits::default() };
     let wire = b"\n\n\n\n\n\n\r\n.\r\nQUIT\r\n";
     for pieces in cuts(wire) {
         let outcome = feed(&mut receiving(LineEndings::Normalise, limits.clone()), pieces).unwrap();
         assert!(outcome.messages[0].len() <= 8, "{} octets came out", outcome.messages[0].len());
-        assert_eq!(outcome.ends[0].fault, Some(BodyFault::TooLarge { limit: 8 }));
+        assert_eq!(outcome.ends[0].fault, Some(ContentFault::TooLarge { limit: 8 }));
     }
 }
 
 #[test]
 fn a_message_of_exactly_the_limit_passes_and_one_octet_more_does_not() {
-    let mut limits = Limits::default();
-    limits.message = 8;
+    let limits = Limits { message: 8, ..Limits::default() };
     for (wire, fault) in [
         (&b"..2345\r\n.\r\n"[..], None),
         (b"123456\r\n.\r\n", None),
-        (b"1234567\r\n.\r\n", Some(BodyFault::TooLarge { limit: 8 })),
+        (b"1234567\r\n.\r\n", Some(ContentFault::TooLarge { limit: 8 })),
     ] {
         for pieces in cuts(wire) {
             let outcome = feed(&mut receiving(LineEndings::Reject, limits.clone()), pieces).unwrap();
@@ -373,8 +367,7 @@ fn a_message_of_exactly_the_limit_passes_and_one_octet_more_does_not() {
 
 #[test]
 fn a_message_without_an_end_costs_no_memory_and_no_more_than_the_limit_comes_out() {
-    let mut limits = Limits::default();
-    limits.message = 10_000;
+    let limits = Limits { message: 10_000, ..Limits::default() };
     for (content, line_endings) in
         [&b"x"[..], b"x\r\n", b"\r\n..", b"\n", b"\r"].into_iter().zip(POLICIES.iter().cycle())
     {
@@ -706,7 +699,7 @@ fn a_client_takes_no_354_and_no_334_where_they_do_not_belong() {
             };
             let heard = connection.receive(said);
             assert_eq!(heard.is_ok(), belongs, "{command:?}: {}", said.escape_ascii());
-            assert_eq!(connection.wants_body(), belongs && data);
+            assert_eq!(connection.wants_content(), belongs && data);
         }
     }
 }
@@ -746,7 +739,7 @@ fn a_megabyte_of_noise_costs_little_and_ends_the_session() {
             assert!(outcome.events.len() <= 11, "{:?}", outcome.events);
             // A closed connection reads no more, and its unread octets are the program's.
             assert!(connection.is_closed() || outcome.largest <= 4096 + 1000, "{}", outcome.largest);
-            assert!(connection.is_closed() || connection.state() == State::Body || alphabet.len() == 256);
+            assert!(connection.is_closed() || connection.state() == State::Content || alphabet.len() == 256);
         }
         let mut client = client::Connection::new(client::Config::default());
         assert!(client.receive(&noise).is_err());
@@ -756,8 +749,7 @@ fn a_megabyte_of_noise_costs_little_and_ends_the_session() {
 /// RFC 5321 section 4.5.3.1.10: too many recipients are told so with 452, each of them, and the others get the message.
 #[test]
 fn too_many_recipients_are_refused_and_the_rest_gets_the_message() {
-    let mut limits = Limits::default();
-    limits.recipients = 3;
+    let limits = Limits { recipients: 3, ..Limits::default() };
     let mut connection = greeted(offering(limits));
     let said = [b"EHLO c\r\nMAIL FROM:<>\r\n", &b"RCPT TO:<a@b>\r\n".repeat(30)[..], b"DATA\r\nx\r\n.\r\n"].concat();
     let outcome = run(&mut connection, &said, 100);
@@ -962,8 +954,8 @@ fn a_message_holds_no_end_before_its_end_however_it_is_handed_over() {
         for pieces in cuts(content) {
             let mut connection = sending(line_endings);
             let mut out = Vec::new();
-            pieces.iter().for_each(|piece| connection.body(piece, &mut out).unwrap());
-            connection.end_of_body(&mut out).unwrap();
+            pieces.iter().for_each(|piece| connection.content(piece, &mut out).unwrap());
+            connection.end_of_content(&mut out).unwrap();
             let end = out.windows(5).position(|octets| octets == b"\r\n.\r\n").unwrap();
             assert!(end + 5 == out.len() && !out.starts_with(b".\r\n"), "{}", out.escape_ascii());
             assert!(!out.windows(3).any(|octets| octets == b"\n.\n"), "{}", out.escape_ascii());
@@ -978,8 +970,8 @@ fn a_message_with_a_stray_line_end_is_not_sent_on_by_default() {
         let (at, stray) = first_stray(content).unwrap();
         for pieces in cuts(content) {
             let (mut connection, mut out) = (sending(LineEndings::Reject), Vec::new());
-            let body = pieces.iter().find_map(|piece| connection.body(piece, &mut out).err());
-            let refused = body.or_else(|| connection.end_of_body(&mut out).err());
+            let body = pieces.iter().find_map(|piece| connection.content(piece, &mut out).err());
+            let refused = body.or_else(|| connection.end_of_content(&mut out).err());
             assert_eq!(refused, Some(Misuse::LineEnding { stray, at }), "{}", content.escape_ascii());
             assert!(first_stray(&out).is_none_or(|(found, _)| found + 1 == out.len() as u64), "{}", out.escape_ascii());
         }
@@ -995,6 +987,6 @@ fn sending(line_endings: LineEndings) -> client::Connection {
         connection.send(command, &mut Vec::new()).unwrap();
         assert!(matches!(connection.receive(reply.as_bytes()), Ok(Step::Event { .. })));
     }
-    assert!(connection.wants_body());
+    assert!(connection.wants_content());
     connection
 }

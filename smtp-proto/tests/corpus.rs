@@ -107,11 +107,11 @@ fn hear(said: &[u8], size: usize, lmtp: bool) -> Heard {
                 }
             };
             match event {
-                server::Event::Body(content) => message.extend_from_slice(content),
+                server::Event::Content(content) => message.extend_from_slice(content),
                 event => {
                     heard.events.push(format!("{event:?}"));
                     answer(&mut connection, &event, &mut out);
-                    if let server::Event::BodyEnd(end) = event {
+                    if let server::Event::ContentEnd(end) = event {
                         // How much of one that is too large is shown is the network's choice.
                         message.retain(|_| end.fault.is_none());
                         heard.messages.push(std::mem::take(&mut message));
@@ -130,7 +130,7 @@ fn answer(connection: &mut server::Connection, event: &server::Event<'_>, out: &
         server::Event::Rejected(error) => error.reply(),
         server::Event::Command(Command::Data) => Reply::new(Code::START_MAIL_INPUT, "go on"),
         server::Event::Command(Command::Rcpt { to, .. }) if to.to_string().contains("nosuch") => {
-            Reply::new(Code::MAILBOX_UNAVAILABLE, "no such user").with(5, 1, 1)
+            Reply::new(Code::MAILBOX_UNAVAILABLE, "no such user").with_enhanced(5, 1, 1)
         }
         server::Event::Command(Command::Auth { initial: None, .. }) => Reply::challenge_of(b""),
         server::Event::Command(Command::Auth { .. }) | server::Event::Sasl(SaslLine::Cancel) => {
@@ -138,7 +138,7 @@ fn answer(connection: &mut server::Connection, event: &server::Event<'_>, out: &
         }
         server::Event::Sasl(SaslLine::Response(response)) if response.expose() == b"alice" => Reply::challenge_of(b"x"),
         server::Event::Command(Command::StartTls) => Reply::new(Code::TEMPORARY_AUTHENTICATION_FAILURE, "not now"),
-        server::Event::BodyEnd(server::BodyEnd { fault: Some(fault), .. }) => fault.reply(),
+        server::Event::ContentEnd(server::ContentEnd { fault: Some(fault), .. }) => fault.reply(),
         _ => Reply::new(Code::OK, "ok"),
     };
     while connection.send(&reply, out).is_ok() && connection.receive(b"") == Ok(Step::Paused) {}
@@ -299,7 +299,7 @@ fn hears(name: &str, answer: &str) -> u16 {
     }
     if name == "data-done" {
         assert!(matches!(connection.receive(b"354 a\r\n"), Ok(Step::Event { .. })));
-        connection.end_of_body(&mut Vec::new()).unwrap();
+        connection.end_of_content(&mut Vec::new()).unwrap();
     }
     let Step::Event { consumed, event } = connection.receive(answer.as_bytes()).unwrap() else { panic!("{name}") };
     assert_eq!(consumed, answer.len());
@@ -345,12 +345,12 @@ fn follow(text: &str, size: usize, lmtp: bool, name: &str) {
                     input.drain(..consumed);
                 }
             }
-        } else if connection.wants_body() {
+        } else if connection.wants_content() {
             let message = message.get_or_insert_default();
             if line == b".\r\n" {
                 let mut out = Vec::new();
-                message.chunks(size).for_each(|piece| connection.body(piece, &mut out).unwrap());
-                connection.end_of_body(&mut out).unwrap();
+                message.chunks(size).for_each(|piece| connection.content(piece, &mut out).unwrap());
+                connection.end_of_content(&mut out).unwrap();
                 message.clear();
             } else {
                 message.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));

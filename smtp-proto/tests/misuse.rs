@@ -15,11 +15,11 @@ use everything::everything;
 
 fn replies() -> Vec<Reply<'static>> {
     vec![
-        Reply::new(Code::READY, "ready").with(2, 0, 0),
+        Reply::new(Code::READY, "ready").with_enhanced(2, 0, 0),
         Reply::new(Code::OK, ""),
         Reply::challenge_of(b"x"),
-        Reply::new(Code::START_MAIL_INPUT, "go on").with(2, 0, 0),
-        Reply::new(Code::NOT_AVAILABLE, "no").with(4, 3, 2),
+        Reply::new(Code::START_MAIL_INPUT, "go on").with_enhanced(2, 0, 0),
+        Reply::new(Code::NOT_AVAILABLE, "no").with_enhanced(4, 3, 2),
         Reply::new(Code::MAILBOX_BUSY, "not now"),
         Reply::lines_of(Code::MAILBOX_UNAVAILABLE, vec![Text::EMPTY; 3]),
         Reply::new(Code::OK, LONG),
@@ -85,7 +85,7 @@ fn explore(connection: &server::Connection, depth: usize, seen: &mut BTreeSet<(u
         let mut next = connection.clone();
         let line = format!("{line}\r\n");
         match next.receive(line.as_bytes()) {
-            Ok(Step::Event { event: server::Event::Body(_), .. } | Step::Skip { .. }) => {
+            Ok(Step::Event { event: server::Event::Content(_), .. } | Step::Skip { .. }) => {
                 explore(&next, depth - 1, seen)
             }
             Ok(Step::Event { .. }) => {
@@ -143,11 +143,11 @@ fn no_call_to_a_server_panics_or_writes_what_it_refuses() {
         connection.send(&replies()[0], &mut Vec::new()).unwrap();
         let mut seen = BTreeSet::new();
         explore(&connection, 5, &mut seen);
-        for state in ["Nameless", "Ready", "Mail", "Rcpt", "Body", "Tls", "Closed"] {
+        for state in ["Nameless", "Ready", "Mail", "Rcpt", "Content", "Tls", "Closed"] {
             let reached = format!("state: {state}");
             assert!(seen.iter().any(|(_, seen)| seen.contains(&reached)), "{state} was not reached");
         }
-        for turn in ["Command", "Sasl", "Body", "Over"] {
+        for turn in ["Command", "Sasl", "Content", "Over"] {
             let reached = format!("turn: {turn}");
             assert!(seen.iter().any(|(_, seen)| seen.contains(&reached)), "{turn} was not reached");
         }
@@ -218,7 +218,7 @@ fn a_server_decodes_nothing_before_it_has_answered() {
         assert!(fits, "{}", line.escape_ascii());
     }
     let body = connection.receive(b"QUIT\r\n").unwrap();
-    assert_eq!(body, Step::Event { consumed: 6, event: server::Event::Body(b"QUIT\r\n") });
+    assert_eq!(body, Step::Event { consumed: 6, event: server::Event::Content(b"QUIT\r\n") });
     assert!(matches!(connection.receive(b".\r\nQUIT\r\n"), Ok(Step::Event { consumed: 3, .. })));
     assert_eq!(connection.receive(b"QUIT\r\n"), Ok(Step::Paused), "the message is not answered");
     connection.send(&replies()[6], &mut Vec::new()).unwrap();
@@ -318,13 +318,13 @@ fn no_call_to_a_client_panics_or_writes_what_it_refuses() {
                     if answered.secured(b"").is_ok() {
                         probe_client(&answered);
                     }
-                    let _ = answered.body(b".", &mut Vec::new());
+                    let _ = answered.content(b".", &mut Vec::new());
                     // VRFY, EXPN and HELP are as NOOP is.
                     for line in LINES.iter().filter(|line| !["VRFY a", "EXPN a", "HELP"].contains(*line)) {
                         let mut said = answered.clone();
                         let command = Command::parse(line.as_bytes());
                         let said_it = command.is_ok_and(|command| said.send(&command, &mut Vec::new()).is_ok())
-                            || *line == "." && said.end_of_body(&mut Vec::new()).is_ok()
+                            || *line == "." && said.end_of_content(&mut Vec::new()).is_ok()
                             || *line == "YQ==" && said.respond(&SaslLine::Cancel, &mut Vec::new()).is_ok();
                         if said_it && seen.insert(format!("{said:?}")) {
                             next.push(said);
@@ -335,7 +335,9 @@ fn no_call_to_a_client_panics_or_writes_what_it_refuses() {
             open = next;
         }
     }
-    for reached in ["turn: Body", "turn: BodyReply", "state: Rcpt", "state: Body", "state: Ready", "state: Nameless"] {
+    for reached in
+        ["turn: Content", "turn: ContentReply", "state: Rcpt", "state: Content", "state: Ready", "state: Nameless"]
+    {
         assert!(seen.iter().any(|seen| seen.contains(reached)), "{reached} was not reached");
     }
 }
@@ -356,9 +358,9 @@ fn probe_client(connection: &client::Connection) {
         }
     }
     tried(&|copy, out| copy.respond(&SaslLine::Cancel, out));
-    tried(&|copy, out| copy.end_of_body(out));
-    tried(&|copy, out| copy.body(b"a\r\n", out));
-    assert_eq!(connection.clone().body(b"a", &mut Vec::new()).is_ok(), connection.wants_body());
+    tried(&|copy, out| copy.end_of_content(out));
+    tried(&|copy, out| copy.content(b"a\r\n", out));
+    assert_eq!(connection.clone().content(b"a", &mut Vec::new()).is_ok(), connection.wants_content());
     assert_eq!(connection.clone().secured(b"").is_ok(), connection.wants_tls());
     assert!(connection.clone().secured(b"x").is_err());
 }
@@ -400,8 +402,7 @@ fn an_initial_response_that_does_not_fit_a_command_line_is_not_sent_with_auth() 
 
 #[test]
 fn more_commands_than_allowed_wait_for_replies() {
-    let mut limits = Limits::default();
-    limits.pipelined = 2;
+    let limits = Limits { pipelined: 2, ..Limits::default() };
     let (mut connection, mut out) = (ready(limits), Vec::new());
     connection.send(&Command::Rset, &mut out).unwrap();
     connection.send(&Command::Rset, &mut out).unwrap();
@@ -457,16 +458,16 @@ fn a_client_without_pipelining_waits_for_each_reply() {
         connection.send(&command, &mut out).unwrap();
         let refused = connection.send(&Command::Rset, &mut out);
         assert_eq!(refused, Err(Misuse::AwaitingReply { verb: command.verb() }));
-        assert!(connection.body(b"x", &mut out).is_err());
+        assert!(connection.content(b"x", &mut out).is_err());
         let reply: &[u8] = if line == "DATA" { b"354 a\r\n" } else { b"250 a\r\n" };
         assert!(matches!(connection.receive(reply), Ok(Step::Event { .. })));
     }
     out.clear();
     assert!(connection.send(&Command::Quit, &mut out).is_err(), "within the message");
     assert_eq!(connection.receive(b"250 what\r\n"), Ok(Step::Paused), "nothing is read before the message is sent");
-    connection.end_of_body(&mut out).unwrap();
+    connection.end_of_content(&mut out).unwrap();
     assert_eq!(connection.send(&Command::Quit, &mut out), Err(Misuse::AwaitingReply { verb: Verb::Data }));
-    assert_eq!((out, connection.state()), (b".\r\n".to_vec(), State::Body));
+    assert_eq!((out, connection.state()), (b".\r\n".to_vec(), State::Content));
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn ask(connection: &mut server::Connection, line: &str, reply: &Reply<'_>) -> St
 }
 
 fn ok() -> Reply<'static> {
-    Reply::new(Code::OK, "ok").with(2, 0, 0)
+    Reply::new(Code::OK, "ok").with_enhanced(2, 0, 0)
 }
 
 /// What a line is refused with, if it is.
@@ -127,7 +127,7 @@ fn an_enhanced_code_is_written_only_where_it_is_offered_and_belongs() {
         extensions.enhanced_status_codes = offered;
         let mut connection = server::Connection::new(offering(extensions));
         let mut out = Vec::new();
-        connection.send(&Reply::new(Code::READY, "ready").with(2, 0, 0), &mut out).unwrap();
+        connection.send(&Reply::new(Code::READY, "ready").with_enhanced(2, 0, 0), &mut out).unwrap();
         assert_eq!(out, b"220 ready\r\n");
         assert_eq!(ask(&mut connection, "EHLO c", &ok()), "250 ok\r\n");
         let written = if offered { "250 2.0.0 ok\r\n" } else { "250 ok\r\n" };
@@ -135,7 +135,7 @@ fn an_enhanced_code_is_written_only_where_it_is_offered_and_belongs() {
         for line in ["NOOP", "RSET", "VRFY a", "MAIL FROM:<>", "RCPT TO:<a@b>"] {
             assert_eq!(ask(&mut connection, line, &ok()), written, "{line}");
         }
-        let go_on = Reply::new(Code::START_MAIL_INPUT, "go on").with(2, 0, 0);
+        let go_on = Reply::new(Code::START_MAIL_INPUT, "go on").with_enhanced(2, 0, 0);
         assert_eq!(ask(&mut connection, "DATA", &go_on), "354 go on\r\n");
     }
 }
@@ -286,8 +286,7 @@ fn quirks_forgive_what_they_name_and_nothing_else() {
 /// RFC 1870 section 4: what is announced is what is kept to.
 #[test]
 fn the_size_announced_is_the_size_that_is_taken() {
-    let mut limits = Limits::default();
-    limits.message = 1000;
+    let limits = Limits { message: 1000, ..Limits::default() };
     let mut connection = greeted(server::Config { limits, ..offering(everything()) });
     assert!(hello(&mut connection, "EHLO").contains("SIZE 1000\r\n"));
     assert_eq!(refusal(&connection, "MAIL FROM:<> SIZE=1000"), None);
@@ -311,7 +310,7 @@ fn timeouts_are_those_of_rfc_5321() {
         assert_eq!(minutes(&client), wait, "{line}");
         assert!(matches!(client.receive(reply.as_bytes()), Ok(Step::Event { .. })));
     }
-    client.end_of_body(&mut Vec::new()).unwrap();
+    client.end_of_content(&mut Vec::new()).unwrap();
     assert_eq!(minutes(&client), 10);
     assert_eq!(greeted(offering(everything())).timeout().as_secs(), 300);
     assert!(everything().auth.contains(&Mechanism::PLAIN));

@@ -185,14 +185,14 @@ impl Session {
 
     /// Section 4.1.1.4: whatever is said of the message, the buffers are cleared.
     fn send_message(&mut self, verdict: Verdict) {
-        assert_eq!((self.server.state(), self.client.wants_body()), (State::Body, true));
+        assert_eq!((self.server.state(), self.client.wants_content()), (State::Content, true));
         let mut out = Vec::new();
-        self.client.body(b"MAIL FROM:<>\r\nRSET\r\n", &mut out).unwrap();
-        self.client.end_of_body(&mut out).unwrap();
+        self.client.content(b"MAIL FROM:<>\r\nRSET\r\n", &mut out).unwrap();
+        self.client.end_of_content(&mut out).unwrap();
         let mut at = 0;
         while let Step::Event { consumed, event } = self.server.receive(&out[at..]).unwrap() {
             at += consumed;
-            assert!(matches!(event, server::Event::Body(_) | server::Event::BodyEnd(_)), "{event:?}");
+            assert!(matches!(event, server::Event::Content(_) | server::Event::ContentEnd(_)), "{event:?}");
         }
         let code = if verdict == Verdict::Granted { Code::OK } else { Code::MAILBOX_UNAVAILABLE };
         self.reply(&Reply::new(code, "so be it"), true);

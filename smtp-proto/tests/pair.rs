@@ -64,7 +64,7 @@ struct Pair<'m> {
     understood: Vec<String>,
     taken: Vec<Vec<u8>>,
     incoming: Vec<u8>,
-    ends: Vec<server::BodyEnd>,
+    ends: Vec<server::ContentEnd>,
 }
 
 impl<'m> Pair<'m> {
@@ -145,14 +145,14 @@ impl<'m> Pair<'m> {
     }
 
     fn send_message(&mut self) -> bool {
-        if !self.client.wants_body() {
+        if !self.client.wants_content() {
             return false;
         }
         let message = self.mail.next().unwrap();
         for piece in message.chunks(self.sizes.piece) {
-            self.client.body(piece, &mut self.to_server.sent).unwrap();
+            self.client.content(piece, &mut self.to_server.sent).unwrap();
         }
-        self.client.end_of_body(&mut self.to_server.sent).unwrap();
+        self.client.end_of_content(&mut self.to_server.sent).unwrap();
         true
     }
 
@@ -160,7 +160,7 @@ impl<'m> Pair<'m> {
         loop {
             let buffer = std::mem::take(&mut self.to_server.buffer);
             let consumed = match self.server.receive(&buffer).unwrap() {
-                Step::Event { consumed, event: server::Event::Body(content) } => {
+                Step::Event { consumed, event: server::Event::Content(content) } => {
                     self.incoming.extend_from_slice(content);
                     Some(consumed)
                 }
@@ -190,37 +190,38 @@ impl<'m> Pair<'m> {
                 return self.note_said(start);
             }
             server::Event::Command(Command::Rcpt { to, .. }) if to.to_string().contains("nobody") => {
-                Reply::new(Code::MAILBOX_UNAVAILABLE, "no such user").with(5, 1, 1)
+                Reply::new(Code::MAILBOX_UNAVAILABLE, "no such user").with_enhanced(5, 1, 1)
             }
             server::Event::Command(Command::Data) => Reply::new(Code::START_MAIL_INPUT, "go on"),
-            server::Event::Command(Command::StartTls) => Reply::new(Code::READY, "go ahead").with(2, 0, 0),
-            server::Event::Command(Command::Quit) => Reply::new(Code::CLOSING, "bye").with(2, 0, 0),
+            server::Event::Command(Command::StartTls) => Reply::new(Code::READY, "go ahead").with_enhanced(2, 0, 0),
+            server::Event::Command(Command::Quit) => Reply::new(Code::CLOSING, "bye").with_enhanced(2, 0, 0),
             server::Event::Command(Command::Auth { initial: None, .. }) => Reply::challenge_of(b""),
             server::Event::Command(Command::Auth { initial: Some(secret), .. }) => Reply::challenge_of(secret.expose()),
             server::Event::Sasl(SaslLine::Cancel) => Reply::new(Code::ARGUMENT_ERROR, "cancelled"),
             server::Event::Sasl(SaslLine::Response(secret)) if secret.expose() == b"last" => {
-                Reply::new(Code::AUTHENTICATED, "in").with(2, 7, 0)
+                Reply::new(Code::AUTHENTICATED, "in").with_enhanced(2, 7, 0)
             }
             server::Event::Sasl(SaslLine::Response(secret)) => Reply::challenge_of(secret.expose()),
             server::Event::Command(Command::Vrfy(_)) => {
-                Reply::lines_of(Code::CANNOT_VERIFY, vec![Text::lossy("perhaps"), Text::lossy("not")]).with(2, 1, 5)
+                Reply::lines_of(Code::CANNOT_VERIFY, vec![Text::lossy("perhaps"), Text::lossy("not")])
+                    .with_enhanced(2, 1, 5)
             }
-            server::Event::BodyEnd(end) => {
+            server::Event::ContentEnd(end) => {
                 self.ends.push(*end);
                 self.taken.push(std::mem::take(&mut self.incoming));
                 return self.answer_message(end);
             }
-            _ => Reply::new(Code::OK, "ok").with(2, 0, 0),
+            _ => Reply::new(Code::OK, "ok").with_enhanced(2, 0, 0),
         };
         self.reply(&reply);
     }
 
-    fn answer_message(&mut self, end: &server::BodyEnd) {
+    fn answer_message(&mut self, end: &server::ContentEnd) {
         for nth in 0.. {
             let text = format!("message {} for recipient {nth}", self.taken.len());
             match end.fault {
                 Some(fault) => self.reply(&fault.reply()),
-                None => self.reply(&Reply::new(Code::OK, &text).with(2, 0, 0)),
+                None => self.reply(&Reply::new(Code::OK, &text).with_enhanced(2, 0, 0)),
             }
             if self.server.receive(b"") != Ok(Step::Paused) {
                 return;
@@ -377,7 +378,7 @@ fn a_group_of_commands_goes_out_at_once_and_comes_back_in_order() {
     let recipients: Vec<_> =
         pair.subjects.iter().filter(|subject| matches!(subject, Subject::Recipient(_))).copied().collect();
     assert_eq!(recipients, [0, 0, 1, 2, 3].map(Subject::Recipient), "counted anew for each MAIL");
-    assert!(pair.client.wants_body() && pair.client.accepted() == 3);
+    assert!(pair.client.wants_content() && pair.client.accepted() == 3);
 }
 
 /// RFC 2033 section 4.2: one reply for each recipient that was accepted, in their order, the same one twice too.
@@ -388,8 +389,8 @@ fn each_reply_of_lmtp_is_told_for_its_recipient() {
         let mut pair = Pair::new(&messages, Sizes { lmtp: true, delivery, ..WHOLE });
         pair.say(&transactions());
         let told: Vec<_> =
-            pair.subjects.iter().filter(|subject| matches!(subject, Subject::BodyFor(_))).copied().collect();
-        assert_eq!(told, [0, 2, 3].map(Subject::BodyFor));
+            pair.subjects.iter().filter(|subject| matches!(subject, Subject::ContentFor(_))).copied().collect();
+        assert_eq!(told, [0, 2, 3].map(Subject::ContentFor));
         assert_eq!((pair.client.accepted(), pair.client.state(), pair.server.state()), (0, State::Ready, State::Ready));
     }
 }
@@ -415,7 +416,7 @@ fn nobody_left_to_write_to_is_told_by_the_reply_to_data() {
         pair.exchange();
         let codes: Vec<_> = pair.heard[count..].iter().map(|reply| &reply[..3]).collect();
         assert_eq!(codes, &["250", "550", "503"][..codes.len()]);
-        assert_eq!((codes.len(), pair.client.wants_body()), (if pipelining { 3 } else { 2 }, false));
+        assert_eq!((codes.len(), pair.client.wants_content()), (if pipelining { 3 } else { 2 }, false));
         pair.asked.clear();
         pair.understood.clear();
         pair.say(&[rcpt("a@b"), Command::Data]);
@@ -437,15 +438,15 @@ fn a_client_that_is_let_send_to_nobody_sends_a_single_dot() {
         while let Step::Event { consumed, .. } = pair.client.receive(input).unwrap() {
             input = &input[consumed..];
         }
-        assert!(pair.client.wants_body() && pair.client.accepted() == 0);
+        assert!(pair.client.wants_content() && pair.client.accepted() == 0);
         out.clear();
-        pair.client.end_of_body(&mut out).unwrap();
+        pair.client.end_of_content(&mut out).unwrap();
         pair.client.send(&Command::Quit, &mut out).unwrap();
         assert_eq!(out, b".\r\nQUIT\r\n");
         // LMTP owes no reply to nobody.
         if !lmtp {
             let step = pair.client.receive(b"554 nobody\r\n").unwrap();
-            assert!(matches!(step, Step::Event { event: client::Event { to: Subject::Body, .. }, .. }));
+            assert!(matches!(step, Step::Event { event: client::Event { to: Subject::Content, .. }, .. }));
         }
         assert!(matches!(pair.client.receive(b"221 bye\r\n"), Ok(Step::Event { .. })));
         assert!(pair.client.is_closed());
@@ -608,7 +609,7 @@ fn the_capabilities_a_client_reads_are_those_the_server_offers() {
         Capability::StartTls,
         Capability::Help,
         Capability::Size(Some(50 * 1024 * 1024)),
-        Capability::Other { keyword: b"EXPN", parameters: None },
+        Capability::Expn,
         Capability::Other { keyword: b"X-OWN", parameters: Some(b"one two") },
     ] {
         assert!(capabilities.contains(&capability), "{capability:?} in {capabilities:?}");

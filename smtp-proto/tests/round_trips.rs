@@ -154,7 +154,7 @@ proptest! {
         let mut reply = Reply::lines_of(code, texts);
         let class = u8::try_from(code.as_u16() / 100).unwrap();
         if enhanced && class != 3 {
-            reply = reply.with(class, subject, detail);
+            reply = reply.with_enhanced(class, subject, detail);
         }
         let mut octets = Vec::new();
         reply.encode(&mut octets);
@@ -275,7 +275,7 @@ proptest! {
 #[test]
 fn every_code_has_its_number_and_its_class() {
     for number in 0..=u16::MAX {
-        let sound = (200..600).contains(&number) && number / 10 % 10 <= 5;
+        let sound = (200..600).contains(&number);
         assert_eq!(Code::new(number).is_ok(), sound, "{number}");
         let Ok(code) = Code::new(number) else { continue };
         let octets = format!("{number} text\r\n");
@@ -313,14 +313,14 @@ fn enhanced_codes_are_told_from_texts_that_look_like_them() {
     assert_eq!(Reply::parse(b"250-2.1.5 a\r\n250 b\r\n").unwrap().lines().collect::<Vec<_>>(), [b"a", b"b"]);
     for (class, subject, detail) in [(3, 0, 0), (1, 0, 0), (6, 0, 0), (2, 1000, 0), (2, 0, 1000)] {
         assert!(EnhancedCode::new(class, subject, detail).is_err());
-        assert_eq!(Reply::new(Code::OK, "").with(class, subject, detail).enhanced(), None);
+        assert_eq!(Reply::new(Code::OK, "").with_enhanced(class, subject, detail).enhanced(), None);
     }
 }
 
 #[test]
 fn replies_are_equal_when_they_say_the_same() {
-    let reply = Reply::new(Code::OK, "done").with(2, 0, 0);
-    assert_eq!(reply, Reply::lines_of(Code::OK, vec![Text::lossy("done")]).with(2, 0, 0));
+    let reply = Reply::new(Code::OK, "done").with_enhanced(2, 0, 0);
+    assert_eq!(reply, Reply::lines_of(Code::OK, vec![Text::lossy("done")]).with_enhanced(2, 0, 0));
     assert_eq!(reply, reply.clone().into_owned());
     assert_eq!(reply, Reply::parse(b"250 2.0.0 done\r\n").unwrap());
     assert_ne!(reply, Reply::new(Code::OK, "done"));

@@ -1,4 +1,4 @@
-//! The base64 lines in which SMTP, POP3 and IMAP carry SASL messages.
+//! Base64, in which SMTP, POP3 and IMAP carry SASL messages.
 
 use alloc::vec::Vec;
 
@@ -8,33 +8,6 @@ use thiserror::Error;
 use zeroize::Zeroize;
 
 use crate::secret::Secret;
-
-/// A line the client sends while authentication goes on.
-///
-/// [RFC 4954 section 4](https://www.rfc-editor.org/rfc/rfc4954#section-4),
-/// [RFC 5034 section 4](https://www.rfc-editor.org/rfc/rfc5034#section-4) and
-/// [RFC 9051 section 6.2.2](https://www.rfc-editor.org/rfc/rfc9051#section-6.2.2) define it alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SaslLine {
-    /// `*`: the client gives up.
-    Cancel,
-    /// A response, decoded. An empty line is an empty response.
-    Response(Secret<'static>),
-}
-
-impl SaslLine {
-    /// Reads the octets before the CRLF.
-    ///
-    /// # Errors
-    ///
-    /// When they are neither `*` nor base64.
-    pub fn parse(line: &[u8]) -> Result<Self, Base64Error> {
-        match line {
-            b"*" => Ok(Self::Cancel),
-            _ => decode(line).map(Self::Response),
-        }
-    }
-}
 
 /// Text that is not base64 as [RFC 4648 section 4](https://www.rfc-editor.org/rfc/rfc4648#section-4) has it.
 ///
@@ -71,19 +44,6 @@ pub fn encode(octets: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn what_is_not_canonical_base64_is_refused() {
-        for bad in ["A", "AA", "AAA", "AA=A", "AAAA=", "AB==", "A A=", "AAAA\n", "=", "====", "AA-_", "*x"] {
-            assert_eq!(SaslLine::parse(bad.as_bytes()), Err(Base64Error), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_star_cancels_and_an_empty_line_is_an_empty_response() {
-        assert_eq!(SaslLine::parse(b"*"), Ok(SaslLine::Cancel));
-        assert_eq!(SaslLine::parse(b""), Ok(SaslLine::Response(Secret::borrowed(b""))));
-    }
 
     proptest! {
         #[test]

@@ -83,14 +83,32 @@ impl LineScanner {
     /// The first line of `input`, which may have `limit` octets, CRLF included.
     ///
     /// `input` begins where the octets of the last answer ended: an [`Framed::Incomplete`] took none.
-    #[inline]
+    #[inline(always)]
     pub fn next<'b>(&mut self, input: &'b [u8], limit: usize) -> Framed<'b> {
-        loop {
-            let Some(at) = memchr2(b'\r', b'\n', input.get(self.scanned..).unwrap_or_default()) else {
-                self.scanned = input.len();
-                return self.unfinished(input.len(), limit);
-            };
-            let at = self.scanned + at;
+        let found = self.line_end(input);
+        if let Some(at) = found
+            && let Some((line, [b'\r', b'\n', ..])) = input.split_at_checked(at)
+            && at + 2 <= limit
+            && self.dropped == 0
+            && self.stray.is_none()
+        {
+            self.scanned = 0;
+            return Framed::Line { consumed: at + 2, line };
+        }
+        self.otherwise(input, limit, found)
+    }
+
+    /// The first CR or LF that was not looked at.
+    #[inline(always)]
+    fn line_end(&self, input: &[u8]) -> Option<usize> {
+        let rest = input.get(self.scanned..)?;
+        Some(self.scanned + first_line_end(rest)?)
+    }
+
+    /// All that is not a sound line in one piece.
+    #[inline(never)]
+    fn otherwise<'b>(&mut self, input: &'b [u8], limit: usize, mut found: Option<usize>) -> Framed<'b> {
+        while let Some(at) = found {
             match (input.get(at), input.get(at + 1)) {
                 (Some(b'\r'), Some(b'\n')) => return self.finished(input, at, limit),
                 (Some(b'\r'), None) => {
@@ -101,7 +119,10 @@ impl LineScanner {
                 _ => self.stray = self.stray.or(Some(LineError::BareLf)),
             }
             self.scanned = at + 1;
+            found = self.line_end(input);
         }
+        self.scanned = input.len();
+        self.unfinished(input.len(), limit)
     }
 
     /// Whether the line is already too long: what comes is its rest.
@@ -133,6 +154,27 @@ impl LineScanner {
         self.scanned = 0;
         Framed::Skip { consumed: len }
     }
+}
+
+/// Where the first CR or LF is. The first 16 octets are looked at in words: many lines end there, and starting a search with SIMD costs more.
+#[inline(always)]
+fn first_line_end(octets: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for word in octets.as_chunks::<8>().0.iter().take(2) {
+        let word = u64::from_le_bytes(*word);
+        // The lowest mark is that of the first octet below 0x0E; those above it may be wrong.
+        let marks = word.wrapping_sub(0x0e0e_0e0e_0e0e_0e0e) & !word & 0x8080_8080_8080_8080;
+        if marks != 0 {
+            at += (marks.trailing_zeros() / 8) as usize;
+            if matches!(octets.get(at), Some(b'\r' | b'\n')) {
+                return Some(at);
+            }
+            // Another control character, which is rare.
+            break;
+        }
+        at += 8;
+    }
+    octets.get(at..).and_then(|rest| memchr2(b'\r', b'\n', rest)).map(|found| at + found)
 }
 
 #[cfg(test)]

@@ -26,15 +26,3 @@ pub enum Step<E> {
     /// Our turn: nothing more is decoded before the next `send`, `secured` or close.
     Paused,
 }
-
-impl<E> Step<E> {
-    /// The same step with its event changed by `f`.
-    pub fn map<F>(self, f: impl FnOnce(E) -> F) -> Step<F> {
-        match self {
-            Self::Event { consumed, event } => Step::Event { consumed, event: f(event) },
-            Self::Skip { consumed } => Step::Skip { consumed },
-            Self::NeedInput => Step::NeedInput,
-            Self::Paused => Step::Paused,
-        }
-    }
-}

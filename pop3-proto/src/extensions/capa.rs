@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::extensions::sasl::Mechanism;
+use postrider_text_proto::Mechanisms;
+
 use crate::grammar;
 use crate::types::Text;
 
@@ -74,46 +75,6 @@ pub enum Expire {
     Never,
 }
 
-/// The mechanisms of a `SASL` line.
-#[derive(Clone, Copy, Debug)]
-pub struct Mechanisms<'b>(Source<'b>);
-
-#[derive(Clone, Copy, Debug)]
-enum Source<'b> {
-    Offered(&'b [Mechanism<'static>]),
-    Wire(&'b [u8]),
-}
-
-impl<'b> Mechanisms<'b> {
-    /// A list to be sent.
-    pub const fn offered(mechanisms: &'b [Mechanism<'static>]) -> Self {
-        Self(Source::Offered(mechanisms))
-    }
-
-    /// The mechanisms, in the server's order. Words that cannot name one are passed over.
-    pub fn iter(&self) -> impl Iterator<Item = Mechanism<'b>> {
-        let (offered, wire) = match self.0 {
-            Source::Offered(offered) => (offered, &b""[..]),
-            Source::Wire(wire) => (&[][..], wire),
-        };
-        let words = wire.split(|octet| *octet == b' ').filter_map(|word| Mechanism::new(word).ok());
-        offered.iter().copied().chain(words)
-    }
-
-    /// Whether `mechanism` is among them.
-    pub fn contains(&self, mechanism: Mechanism<'_>) -> bool {
-        self.iter().any(|offered| offered == mechanism)
-    }
-}
-
-impl PartialEq for Mechanisms<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
-    }
-}
-
-impl Eq for Mechanisms<'_> {}
-
 impl<'b> Capability<'b> {
     /// Reads a capability from the octets before its CRLF.
     pub fn parse(line: &'b [u8]) -> Self {
@@ -141,7 +102,8 @@ impl<'b> Capability<'b> {
             return Some(Self::Implementation(Text::received(arguments)));
         }
         if is("SASL") {
-            return Some(Self::Sasl(Mechanisms(Source::Wire(arguments))));
+            let mechanisms = Mechanisms::received(arguments);
+            return mechanisms.iter().next().map(|_| Self::Sasl(mechanisms));
         }
         if is("UTF8") {
             return arguments.eq_ignore_ascii_case(b"USER").then_some(Self::Utf8 { user: true });
@@ -233,6 +195,8 @@ fn put_user(per_user: bool, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use postrider_text_proto::Mechanism;
+
     use super::*;
 
     #[test]
@@ -267,9 +231,17 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_kept() {
-        for line in
-            ["X-MANGLE 1 two", "XTND", "EXPIRE soon", "LOGIN-DELAY 900 NOBODY", "UTF8 x", "TOP 5", "SASL", "EXPIRE"]
-        {
+        for line in [
+            "X-MANGLE 1 two",
+            "XTND",
+            "EXPIRE soon",
+            "LOGIN-DELAY 900 NOBODY",
+            "UTF8 x",
+            "TOP 5",
+            "SASL",
+            "SASL ",
+            "EXPIRE",
+        ] {
             let capability = Capability::parse(line.as_bytes());
             assert!(matches!(capability, Capability::Other { .. }), "{line}: {capability:?}");
             let mut out = Vec::new();

@@ -1,6 +1,8 @@
 //! Response codes: [RFC 2449 section 8](https://www.rfc-editor.org/rfc/rfc2449#section-8), [RFC 3206](https://www.rfc-editor.org/rfc/rfc3206).
 
-use crate::types::{ValueError, octet_string};
+use postrider_text_proto::ValueError;
+
+use crate::types::octet_string;
 use core::fmt;
 
 /// Why a command failed, for programs: `[IN-USE]`, `[SYS/TEMP]`. An open set; unknown ones are kept.

@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use crate::types::{ValueError, octet_string};
+use postrider_text_proto::ValueError;
+
+use crate::types::octet_string;
 
 /// What a client asks for: a basic language range, or `*` for what the administrator prefers.
 ///

@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::extensions::auth::Mechanism;
+use postrider_text_proto::Mechanisms;
+
 use crate::grammar;
 
 /// What a server can do, one line of its reply to `EHLO`.
@@ -21,6 +22,8 @@ pub enum Capability<'b> {
     EightBitMime,
     /// [RFC 2034](https://www.rfc-editor.org/rfc/rfc2034).
     EnhancedStatusCodes,
+    /// [RFC 5321 section 4.1.1.7](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.7).
+    Expn,
     /// [RFC 5321 section 4.1.1.8](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.8).
     Help,
     /// A line not known.
@@ -40,30 +43,6 @@ pub enum Capability<'b> {
     StartTls,
 }
 
-/// The mechanisms of an `AUTH` line.
-#[derive(Clone, Copy, Debug)]
-pub struct Mechanisms<'b>(&'b [u8]);
-
-impl<'b> Mechanisms<'b> {
-    /// The mechanisms, in the server's order. Words that cannot name one are passed over.
-    pub fn iter(&self) -> impl Iterator<Item = Mechanism<'b>> + use<'b> {
-        self.0.split(|octet| *octet == b' ').filter_map(|word| Mechanism::new(word).ok())
-    }
-
-    /// Whether `mechanism` is among them.
-    pub fn contains(&self, mechanism: Mechanism<'_>) -> bool {
-        self.iter().any(|offered| offered == mechanism)
-    }
-}
-
-impl PartialEq for Mechanisms<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
-    }
-}
-
-impl Eq for Mechanisms<'_> {}
-
 impl<'b> Capability<'b> {
     /// Reads a capability from the text of a reply's line.
     pub fn parse(line: &'b [u8]) -> Self {
@@ -74,7 +53,10 @@ impl<'b> Capability<'b> {
     fn known(keyword: &[u8], parameters: Option<&'b [u8]>) -> Option<Self> {
         let is = |name: &str| keyword.eq_ignore_ascii_case(name.as_bytes());
         match parameters {
-            Some(mechanisms) if is("AUTH") => return Some(Self::Auth(Mechanisms(mechanisms))),
+            Some(words) if is("AUTH") => {
+                let mechanisms = Mechanisms::received(words);
+                return mechanisms.iter().next().map(|_| Self::Auth(mechanisms));
+            }
             // RFC 6531 section 3.1: parameters that may come one day are passed over.
             Some(_) if is("SMTPUTF8") => return Some(Self::SmtpUtf8),
             Some(octets) if is("SIZE") => return grammar::number(octets).map(|octets| Self::Size(Some(octets))),
@@ -84,6 +66,7 @@ impl<'b> Capability<'b> {
         let plain = [
             ("8BITMIME", Self::EightBitMime),
             ("ENHANCEDSTATUSCODES", Self::EnhancedStatusCodes),
+            ("EXPN", Self::Expn),
             ("HELP", Self::Help),
             ("PIPELINING", Self::Pipelining),
             ("SIZE", Self::Size(None)),
@@ -92,13 +75,35 @@ impl<'b> Capability<'b> {
         ];
         plain.into_iter().find(|(name, _)| is(name)).map(|(_, capability)| capability)
     }
+
+    /// Appends the text of the line, without code and CRLF.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.keyword());
+        match self {
+            Self::Auth(mechanisms) => mechanisms.iter().for_each(|mechanism| put(mechanism.as_bytes(), out)),
+            Self::Other { parameters: Some(parameters), .. } => put(parameters, out),
+            Self::Size(Some(octets)) => put(alloc::format!("{octets}").as_bytes(), out),
+            _ => {}
+        }
+    }
+
+    const fn keyword(&self) -> &'b [u8] {
+        match self {
+            Self::Auth(_) => b"AUTH",
+            Self::EightBitMime => b"8BITMIME",
+            Self::EnhancedStatusCodes => b"ENHANCEDSTATUSCODES",
+            Self::Expn => b"EXPN",
+            Self::Help => b"HELP",
+            Self::Other { keyword, .. } => keyword,
+            Self::Pipelining => b"PIPELINING",
+            Self::Size(_) => b"SIZE",
+            Self::SmtpUtf8 => b"SMTPUTF8",
+            Self::StartTls => b"STARTTLS",
+        }
+    }
 }
 
-/// Appends the line `AUTH` with mechanisms.
-pub(crate) fn put_auth(mechanisms: &[Mechanism<'static>], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"AUTH");
-    for mechanism in mechanisms {
-        out.push(b' ');
-        out.extend_from_slice(mechanism.as_bytes());
-    }
+fn put(parameter: &[u8], out: &mut Vec<u8>) {
+    out.push(b' ');
+    out.extend_from_slice(parameter);
 }

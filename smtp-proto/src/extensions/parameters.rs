@@ -3,10 +3,12 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use postrider_text_proto::ValueError;
+
 use crate::command::Verb;
 use crate::error::CommandError;
 use crate::grammar;
-use crate::types::{Mailbox, ValueError};
+use crate::types::Mailbox;
 
 /// The parameters of a command, byte for byte as they came: checked once, read when asked.
 ///

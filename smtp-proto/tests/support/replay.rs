@@ -167,7 +167,7 @@ fn offered(reply: &Reply<'_>, secured: bool) -> Extensions {
             Capability::Size(_) => offered.size = true,
             Capability::SmtpUtf8 => offered.smtputf8 = true,
             Capability::StartTls => offered.starttls = true,
-            Capability::Other { keyword: b"EXPN", .. } => offered.expn = true,
+            Capability::Expn => offered.expn = true,
             Capability::Other { keyword: b"DSN", .. } => {
                 let [mail, rcpt] = [["RET", "ENVID"], ["NOTIFY", "ORCPT"]].map(|words| words.map(str::to_owned).into());
                 offered.other.push(OtherExtension { line: Text::lossy("DSN"), mail, rcpt });
@@ -236,11 +236,11 @@ fn serve(
         Step::Skip { consumed } => return Some(consumed),
         Step::NeedInput | Step::Paused => return None,
     };
-    if let server::Event::Body(content) = event {
+    if let server::Event::Content(content) = event {
         record.content.extend_from_slice(content);
         return Some(consumed);
     }
-    if let server::Event::BodyEnd(end) = event {
+    if let server::Event::ContentEnd(end) = event {
         let message = next_message(&mut lines.said);
         assert_eq!(end.size, message.len() as u64);
         if end.fault.is_none() {
@@ -270,7 +270,7 @@ fn answer(connection: &mut server::Connection, event: &server::Event<'_>, lines:
             connection.offer(offered(&reply, connection.is_secured()));
         }
         connection.send(&reply, out).unwrap();
-        let owed = matches!(event, server::Event::BodyEnd(_)) && connection.receive(b"") == Ok(Step::Paused);
+        let owed = matches!(event, server::Event::ContentEnd(_)) && connection.receive(b"") == Ok(Step::Paused);
         if !owed || connection.is_closed() {
             return;
         }
@@ -314,10 +314,10 @@ pub(crate) fn through_client(turns: &[Turn], cut: Cut) -> Record {
 /// Whether a client says such lines. The conversations show clients that ours is not: what it refuses to say has no answer.
 fn say_all(connection: &mut client::Connection, lines: &[Vec<u8>], cut: Cut, record: &mut Record) -> bool {
     let mut lines = lines.iter();
-    if connection.wants_body() {
+    if connection.wants_content() {
         let (wire, mut out) = (lines.as_slice().concat(), Vec::new());
-        cut.apply(&next_message(&mut lines)).into_iter().for_each(|piece| connection.body(piece, &mut out).unwrap());
-        connection.end_of_body(&mut out).unwrap();
+        cut.apply(&next_message(&mut lines)).into_iter().for_each(|piece| connection.content(piece, &mut out).unwrap());
+        connection.end_of_content(&mut out).unwrap();
         let expected = &wire[..wire.len() - lines.as_slice().concat().len()];
         assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
         assert!(lines.all(|line| say(connection, line)));
