@@ -128,7 +128,7 @@ impl Prepared {
     }
 }
 
-/// A message that others can see already, but that the power could still take.
+/// A message that others can see already, but that a power failure could still lose.
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub(crate) delivered: Delivered,

@@ -349,8 +349,8 @@ impl Connection {
 
     /// How long the client may take for its next command, whole.
     ///
-    /// 10 minutes after login, the least that [RFC 1939 section 3](https://www.rfc-editor.org/rfc/rfc1939#section-3) allows. 1 minute before:
-    /// a stranger has no claim to more.
+    /// 10 minutes after login, the least that [RFC 1939 section 3](https://www.rfc-editor.org/rfc/rfc1939#section-3) allows. Before it 1 minute, less
+    /// than that section asks for, on purpose: a stranger has no claim to more.
     pub fn timeout(&self) -> Duration {
         let minutes = if self.session.state() == State::Transaction { 10 } else { 1 };
         Duration::from_secs(60 * minutes)
