@@ -63,7 +63,7 @@ impl StrayScanner {
 
 /// A pair of neighbours is sound when it is CRLF or holds no CR first and no LF second. Written as an exclusive or
 /// of two comparisons without a branch, the loop is compiled to vector code.
-fn first_within(piece: &[u8]) -> Option<(usize, Stray)> {
+pub(crate) fn first_within(piece: &[u8]) -> Option<(usize, Stray)> {
     let after = piece.get(1..)?;
     let mut at = 0;
     for (left, right) in piece.chunks(BLOCK).zip(after.chunks(BLOCK)) {

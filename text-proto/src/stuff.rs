@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
+
+use crate::stray::{Stray, first_within};
 
 /// Prepares content for the wire: every line ends in CRLF, a line that begins with a dot gets one more.
 ///
@@ -51,14 +53,20 @@ impl Stuffer {
     /// Appends `content` to `out`, ready for the wire.
     pub fn stuff(&mut self, content: &[u8], out: &mut Vec<u8>) {
         out.reserve(content.len());
-        self.spans(content).for_each(|span| out.extend_from_slice(span));
+        let mut spans = self.spans(content);
+        while let Some(piece) = spans.next_piece() {
+            match piece {
+                Piece::Added(octet) => out.push(octet),
+                Piece::Own(span) => out.extend_from_slice(span),
+            }
+        }
     }
 
     /// `content` ready for the wire as pieces of itself, with the octets to add in between.
     ///
     /// For vectored writes: content with CRLF and without leading dots is one piece. The iterator must be run to its end.
     pub fn spans<'s, 'd>(&'s mut self, content: &'d [u8]) -> Spans<'s, 'd> {
-        Spans { stuffer: self, rest: content }
+        Spans { stuffer: self, rest: content, dotted: memmem::Finder::new(b"\n.") }
     }
 
     /// Ends the content: a CRLF if the last line lacks it, then the line of one dot.
@@ -79,6 +87,35 @@ impl Stuffer {
 pub struct Spans<'s, 'd> {
     stuffer: &'s mut Stuffer,
     rest: &'d [u8],
+    dotted: memmem::Finder<'static>,
+}
+
+/// What goes out next.
+enum Piece<'d> {
+    Added(u8),
+    Own(&'d [u8]),
+}
+
+impl<'d> Spans<'_, 'd> {
+    #[inline]
+    fn next_piece(&mut self) -> Option<Piece<'d>> {
+        let position = &mut self.stuffer.0;
+        match (*position, self.rest.first()?) {
+            (Position::LineStart, b'.') => {
+                *position = Position::Within;
+                return Some(Piece::Added(b'.'));
+            }
+            (Position::LineStart | Position::Within, b'\n') => {
+                *position = Position::AfterCr;
+                return Some(Piece::Added(b'\r'));
+            }
+            _ => {}
+        }
+        let (span, rest) = self.rest.split_at_checked(undisturbed(self.rest, &self.dotted)).unwrap_or((self.rest, b""));
+        *position = position.after(span);
+        self.rest = rest;
+        Some(Piece::Own(span))
+    }
 }
 
 impl<'d> Iterator for Spans<'_, 'd> {
@@ -86,40 +123,44 @@ impl<'d> Iterator for Spans<'_, 'd> {
 
     #[inline]
     fn next(&mut self) -> Option<&'d [u8]> {
-        let position = &mut self.stuffer.0;
-        match (*position, self.rest.first()?) {
-            (Position::LineStart, b'.') => {
-                *position = Position::Within;
-                return Some(b".");
-            }
-            (Position::LineStart | Position::Within, b'\n') => {
-                *position = Position::AfterCr;
-                return Some(b"\r");
-            }
-            _ => {}
-        }
-        let (span, rest) = self.rest.split_at_checked(undisturbed(self.rest)).unwrap_or((self.rest, b""));
-        *position = position.after(span);
-        self.rest = rest;
-        Some(span)
+        Some(match self.next_piece()? {
+            Piece::Added(b'.') => b".",
+            Piece::Added(_) => b"\r",
+            Piece::Own(span) => span,
+        })
     }
 }
 
 /// How many octets of `content` go out as they are; its first octet does.
+///
+/// The first line end tells how the content is kept: with LF alone the next one disturbs too, and with CRLF there may be none for long.
 #[inline]
-fn undisturbed(content: &[u8]) -> usize {
-    let mut from = 0;
-    while let Some(at) = content.get(from..).and_then(|rest| memchr(b'\n', rest)) {
-        let at = from + at;
-        if at > 0 && content.get(at - 1) != Some(&b'\r') {
-            return at;
-        }
-        if content.get(at + 1) == Some(&b'.') {
-            return at + 1;
-        }
-        from = at + 1;
+fn undisturbed(content: &[u8], dotted: &memmem::Finder<'_>) -> usize {
+    if content.starts_with(b"\n.") {
+        return 1;
     }
-    content.len()
+    match content.get(1..).and_then(|after| memchr(b'\n', after)) {
+        None => content.len(),
+        Some(at) if content.get(at) != Some(&b'\r') => at + 1,
+        Some(at) => at + 1 + undisturbed_crlf(content.get(at + 1..).unwrap_or_default(), dotted),
+    }
+}
+
+/// The same for content that begins with the LF of a CRLF.
+fn undisturbed_crlf(content: &[u8], dotted: &memmem::Finder<'_>) -> usize {
+    let end = dotted.find(content).map_or(content.len(), |at| at + 1);
+    let content = content.get(..end).unwrap_or_default();
+    match first_within(content) {
+        None => end,
+        Some((at, Stray::Lf)) => at,
+        // A CR alone goes out as it is; behind it an LF alone may stand all the same.
+        Some((_, Stray::Cr)) => first_lone(content).unwrap_or(end),
+    }
+}
+
+/// The first LF that follows another octet than CR.
+fn first_lone(content: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'\n', content).find(|at| at.checked_sub(1).is_some_and(|at| content.get(at) != Some(&b'\r')))
 }
 
 /// Counts the octets of content as a peer counts them: each line with its CRLF, without dot-stuffing and final dot.
@@ -150,11 +191,8 @@ impl WireSize {
 
     /// Counts the next piece of content.
     pub fn add(&mut self, content: &[u8]) {
-        let lone = memchr::memchr_iter(b'\n', content).filter(|&at| match at.checked_sub(1) {
-            Some(before) => content.get(before) != Some(&b'\r'),
-            None => self.position != Position::AfterCr,
-        });
-        self.octets += content.len() as u64 + lone.count() as u64;
+        let first = content.starts_with(b"\n") && self.position != Position::AfterCr;
+        self.octets += content.len() as u64 + u64::from(first) + lone_within(content);
         self.position = self.position.after(content);
     }
 
@@ -162,6 +200,18 @@ impl WireSize {
     pub fn finish(self) -> u64 {
         self.octets + if self.position == Position::LineStart { 0 } else { 2 }
     }
+}
+
+/// LFs that follow another octet than CR. Blocks are short enough for their count to fit an octet, which makes vector code of the loop.
+fn lone_within(content: &[u8]) -> u64 {
+    const BLOCK: usize = 255;
+    let after = content.get(1..).unwrap_or_default();
+    let pairs = content.chunks(BLOCK).zip(after.chunks(BLOCK));
+    let count = |(left, right): (&[u8], &[u8])| {
+        let lone = left.iter().zip(right).map(|(left, right)| u8::from(*left != b'\r') & u8::from(*right == b'\n'));
+        u64::from(lone.fold(0_u8, u8::wrapping_add))
+    };
+    pairs.map(count).sum()
 }
 
 #[cfg(test)]
@@ -219,7 +269,46 @@ mod tests {
         assert!(Stuffer::new().spans(content).eq([&content[..]]));
     }
 
+    /// The definition, octet by octet.
+    fn stuff_plainly(content: &[u8]) -> Vec<u8> {
+        let (mut out, mut before) = (Vec::new(), b'\n');
+        for octet in content {
+            match (before, octet) {
+                (b'\n', b'.') => out.push(b'.'),
+                (before, b'\n') if before != b'\r' => out.push(b'\r'),
+                _ => {}
+            }
+            out.push(*octet);
+            before = *octet;
+        }
+        out
+    }
+
+    #[test]
+    fn long_content_is_stuffed_as_the_definition_says_wherever_its_line_ends_fall() {
+        for disturbance in [&b"\n"[..], b"\r\n.", b".\n", b"\r", b"\n.\n", b"\r\n"] {
+            for at in (0..40).chain(1000..1050).chain(2040..2060) {
+                let mut content = b"a line of some length\r\n".repeat(150);
+                content.splice(at..at, disturbance.iter().copied());
+                let (mut stuffer, mut out, mut size) = (Stuffer::new(), Vec::new(), WireSize::new());
+                stuffer.stuff(&content, &mut out);
+                assert_eq!(out, stuff_plainly(&content), "{} at {at}", disturbance.escape_ascii());
+                size.add(&content);
+                let dots = memchr::memmem::find_iter(&out, "\n..").count() + usize::from(out.starts_with(b".."));
+                let open = if out.ends_with(b"\n") { 0 } else { 2 };
+                assert_eq!(size.finish(), (out.len() - dots + open) as u64, "{} at {at}", disturbance.escape_ascii());
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_content_is_stuffed_as_the_definition_says(content in "(\r\n|\n|\r|\\.|[ab]{1,9}){0,200}") {
+            let (mut stuffer, mut out) = (Stuffer::new(), Vec::new());
+            stuffer.stuff(content.as_bytes(), &mut out);
+            prop_assert_eq!(out, stuff_plainly(content.as_bytes()));
+        }
+
         #[test]
         fn the_peer_reads_exactly_one_message_of_the_announced_size(content in "[\r\n.a]{0,24}", size in 1_usize..25) {
             let (received, left_over) = read_back(&stuff(content.as_bytes(), size));
