@@ -174,7 +174,9 @@ impl Logins {
     /// Notes a failure. Returns how late it is to be answered.
     fn count_failure(&self, peer: IpAddr, user: &str) -> Duration {
         let of_network = self.count(Guesser::Network(network(peer)));
-        let of_user = self.count(Guesser::User(user.chars().take(64).collect::<String>().to_ascii_lowercase()));
+        let user: String = user.chars().take(64).collect();
+        // Who has named nobody guesses at nobody's password.
+        let of_user = if user.is_empty() { 0 } else { self.count(Guesser::User(user.to_ascii_lowercase())) };
         DELAY * 2_u32.pow(of_network.max(of_user).saturating_sub(1).min(4))
     }
 
