@@ -35,6 +35,28 @@ def log_that_cannot_be_written(_):
             check("log: the listener goes on", again.greeting.startswith(b"220"), again.greeting)
 
 
+def log_that_is_not_read(_):
+    with Server(auth={"plaintext": True}) as server:
+        server.stop()
+        reader, writer = os.pipe()
+        listen = fixed_ports(server)
+        server.process = subprocess.Popen(server.command(), stderr=writer)
+        os.close(writer)
+        server.port = {name: int(address.rsplit(":", 1)[1]) for name, address in listen.items()}
+        wait_for(server.port["smtp"])
+        with server.connect("smtp", timeout=30) as client:
+            client.ask(b"EHLO c")
+            codes = set()
+            for number in range(1000):
+                for command in [b"MAIL FROM:<a@b>", b"RCPT TO:<anna@localhost>", b"DATA"]:
+                    client.ask(command)
+                codes.add(client.ask(b"Subject: %d\r\n\r\n." % number)[:3])
+        check("log: a pipe that is full holds nothing up", codes == {b"250"}, codes)
+        status = server.stop()
+        check("log: nor does it hold up the stop", status == 0, status)
+        os.close(reader)
+
+
 def fixed_ports(server):
     """Writes addresses into the configuration, since no log will tell those the system chooses."""
     sockets = {name: socket.create_server(("127.0.0.1", 0)) for name in server.settings["listen"]}
@@ -207,13 +229,45 @@ def accounts_made_by_the_superuser(_):
         return
     with Server(users=("anna",)) as server:
         server.stop()
+        mine = server.folder / "mine"
+        mine.write_text("not for others")
+        (server.data / "accounts.new").symlink_to(mine)
         for path in [server.folder, server.data, *server.data.rglob("*")]:
-            os.chown(path, NOBODY, NOBODY)
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+        mine.chmod(0o600)
+        os.chown(mine, 0, 0)
+        status, said = program(MAILSERVER, "user", "add", "bert", "--data", server.data, stdin=b"secret\n")
+        kept = mine.read_text() == "not for others" and mine.stat().st_uid == 0
+        check("accounts: a link in their folder leads the superuser nowhere", status == 1 and kept, said)
+        (server.data / "accounts.new").unlink()
         server.add_user("bert")
         owners = {path.name: path.stat().st_uid for path in server.data.iterdir() if path.is_file()}
         check("accounts: they stay their owner's", set(owners.values()) == {NOBODY}, owners)
         server.process = None
         server.start()
+
+
+def accounts_gone_for_a_moment(server):
+    (server.data / "accounts.toml").rename(server.data / "aside")
+    with server.connect("smtp") as client:
+        client.ask(b"EHLO c")
+        client.ask(b"MAIL FROM:<a@b>")
+        reply = client.ask(b"RCPT TO:<anna@localhost>")
+    (server.data / "aside").rename(server.data / "accounts.toml")
+    check("accounts: no mail is refused while their file is away", reply.startswith(b"250"), reply)
+
+
+def servers_that_start_at_once(_):
+    for _ in range(5):
+        server = Server(users=())
+        other = subprocess.Popen(server.command(), stderr=subprocess.DEVNULL)
+        try:
+            server.start()
+        finally:
+            other.terminate()
+            other.wait()
+            server.remove()
+    check("certificate: programs that start at once agree on one", True)
 
 
 def password_too_long(server):
@@ -241,6 +295,7 @@ def files_of_limited_size(_):
 
 SECTIONS = [
     log_that_cannot_be_written,
+    log_that_is_not_read,
     stop_with_a_silent_tls_peer,
     slow_message_that_is_refused,
     scram_cut_short,
@@ -252,6 +307,8 @@ SECTIONS = [
     senders,
     forged_name,
     accounts_made_by_the_superuser,
+    accounts_gone_for_a_moment,
+    servers_that_start_at_once,
     password_too_long,
     files_of_limited_size,
 ]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -50,6 +50,12 @@ pub enum AccountsError {
         line: usize,
         /// What is wrong.
         message: String,
+    },
+    /// There were accounts, and now the file is gone or empty.
+    #[error("{path:?} is gone or empty: the accounts known before stay")]
+    Vanished {
+        /// The file.
+        path: PathBuf,
     },
     /// A password that cannot be used.
     #[error("a password has at least one character, and none that SASLprep forbids (RFC 4013)")]
@@ -103,8 +109,8 @@ pub struct Accounts {
 #[derive(Debug, Default)]
 struct Loaded {
     stamp: Option<Stamp>,
-    /// What could not be read, to tell it once and not at each login.
-    unreadable: Option<Stamp>,
+    /// What could not be used, to tell it once and not at each login.
+    told: Option<Option<Stamp>>,
     by_name: Arc<BTreeMap<String, Arc<Account>>>,
 }
 
@@ -157,17 +163,23 @@ impl Accounts {
         if loaded.stamp == stamp {
             return Ok(());
         }
-        match self.read() {
+        let told = loaded.told == Some(stamp);
+        // An editor truncates it, a restore or a mount has it away for a moment: nobody has lost the account by that.
+        let vanished = stamp.is_none_or(|(_, size, ..)| size == 0) && !loaded.by_name.is_empty();
+        let outcome = if vanished { Err(AccountsError::Vanished { path: self.path.clone() }) } else { self.read() };
+        match outcome {
             Ok(file) => {
                 let by_name = file.account.into_iter().map(|account| (account.name.clone(), Arc::new(account)));
-                *loaded = Loaded { stamp, unreadable: None, by_name: Arc::new(by_name.collect()) };
+                *loaded = Loaded { stamp, told: None, by_name: Arc::new(by_name.collect()) };
                 Ok(())
             }
-            // What cannot be read now may be readable the next time, although nothing of it changes.
-            Err(_) if stamp.is_some() && loaded.unreadable == stamp => Ok(()),
             Err(error) => {
-                loaded.unreadable = stamp;
-                Err(error)
+                loaded.told = Some(stamp);
+                if matches!(error, AccountsError::Parse { .. }) {
+                    // It stays damaged until it is changed. What cannot be read, though, may be readable the next time as it is.
+                    loaded.stamp = stamp;
+                }
+                if told { Ok(()) } else { Err(error) }
             }
         }
     }
@@ -181,7 +193,9 @@ impl Accounts {
         toml::from_str(&text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = 1 + before.bytes().filter(|octet| *octet == b'\n').count();
-            AccountsError::Parse { path: self.path.clone(), line, message: error.message().to_owned() }
+            // What is said of a value quotes it.
+            let shown = if error.message().starts_with("invalid") { "invalid value" } else { error.message() };
+            AccountsError::Parse { path: self.path.clone(), line, message: shown.to_owned() }
         })
     }
 
@@ -192,9 +206,13 @@ impl Accounts {
     /// When they can neither be read nor made.
     pub fn secret(&self) -> Result<Vec<u8>, AccountsError> {
         let path = self.path.with_file_name("secret");
+        let long_enough = |secret: &Vec<u8>| secret.len() >= 16;
+        if let Some(secret) = std::fs::read(&path).ok().filter(long_enough) {
+            return Ok(secret);
+        }
         let _lock = self.locked()?;
         match std::fs::read(&path) {
-            Ok(secret) if secret.len() >= 16 => Ok(secret),
+            Ok(secret) if long_enough(&secret) => Ok(secret),
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(AccountsError::Io { operation: "read", path, source })
             }
@@ -248,29 +266,22 @@ impl Accounts {
 
     /// Held until it is dropped.
     fn locked(&self) -> Result<File, AccountsError> {
+        let path = self.path.with_extension("lock");
         let lock = || {
-            let path = self.path.with_extension("lock");
-            let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-            self.give_to_owner(&lock)?;
+            let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
             lock.lock().map(|()| lock)
         };
-        lock().map_err(|source| self.failed("lock", source))
+        let locked = lock();
+        locked.map_err(|source| AccountsError::Io { operation: "lock", path, source })
     }
 
     fn replace(&self, path: &Path, octets: &[u8]) -> io::Result<()> {
         let new = path.with_extension("new");
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-        self.give_to_owner(&file)?;
         file.write_all(octets)?;
         file.sync_all()?;
         std::fs::rename(&new, path)?;
         File::open(self.directory())?.sync_all()
-    }
-
-    /// The superuser may make accounts for a server that runs as somebody else: what is in the data directory is its owner's.
-    fn give_to_owner(&self, file: &File) -> io::Result<()> {
-        let (owner, of) = (std::fs::metadata(self.directory())?, file.metadata()?);
-        if of.uid() == owner.uid() { Ok(()) } else { fchown(file, Some(owner.uid()), Some(owner.gid())) }
     }
 
     fn directory(&self) -> &Path {
@@ -440,6 +451,21 @@ mod tests {
         std::fs::remove_dir(&path).unwrap();
         std::fs::rename(&aside, &path).unwrap();
         assert!(accounts.find("dora").is_some());
+    }
+
+    #[test]
+    fn a_file_that_is_gone_or_empty_for_a_moment_takes_nobody_s_account() {
+        let data = tempfile::tempdir().unwrap();
+        let accounts = Accounts::open(data.path()).unwrap();
+        accounts.add("fritz", "secret").unwrap();
+        assert!(accounts.find("fritz").is_some());
+        let path = data.path().join("accounts.toml");
+        std::fs::write(&path, "").unwrap();
+        assert!(accounts.find("fritz").is_some());
+        std::fs::remove_file(&path).unwrap();
+        assert!(accounts.find("fritz").is_some());
+        std::fs::write(&path, "account = []\n").unwrap();
+        assert!(accounts.find("fritz").is_none(), "the file says so");
     }
 
     #[test]

@@ -40,8 +40,10 @@ pub struct Config {
     #[serde(deserialize_with = "host_name")]
     pub hostname: String,
     /// Domains whose mail is delivered here.
+    #[serde(deserialize_with = "domains")]
     pub domains: Vec<String>,
     /// Where mail, accounts and the generated certificate are.
+    #[serde(deserialize_with = "folder")]
     pub data: PathBuf,
     /// The account that gets mail for `postmaster`; where it is empty, the first one by name.
     pub postmaster: String,
@@ -110,12 +112,16 @@ pub struct Auth {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Octets of a message.
+    #[serde(deserialize_with = "not_0")]
     pub message_octets: u64,
     /// Recipients of a message.
+    #[serde(deserialize_with = "not_0")]
     pub recipients: usize,
     /// Connections at a time.
+    #[serde(deserialize_with = "not_0")]
     pub connections: usize,
     /// Connections at a time from one address, or one /64 network of IPv6.
+    #[serde(deserialize_with = "not_0")]
     pub connections_per_address: usize,
 }
 
@@ -231,6 +237,24 @@ fn seconds_not_0<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::E
     }
 }
 
+fn not_0<'de, D: Deserializer<'de>, N: Deserialize<'de> + Default + PartialEq>(deserializer: D) -> Result<N, D::Error> {
+    let number = N::deserialize(deserializer)?;
+    if number == N::default() { Err(D::Error::custom("expected 1 at least, found 0")) } else { Ok(number) }
+}
+
+fn domains<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let domains = Vec::<String>::deserialize(deserializer)?;
+    match domains.iter().find(|domain| Domain::new(domain).is_err()) {
+        None => Ok(domains),
+        Some(found) => Err(D::Error::custom(format_args!("expected domains, found {found:?}"))),
+    }
+}
+
+fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.as_os_str().is_empty() { Err(D::Error::custom("expected a path, found none")) } else { Ok(path) }
+}
+
 fn host_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     if Domain::new(&name).is_ok() || AddressLiteral::new(&name).is_ok() {
@@ -301,6 +325,9 @@ mod tests {
             ("hostname = [\n", "line 1"),
             ("domains = []\nhostname = \"\"\n", "line 2"),
             ("[timeouts]\nhandshake_seconds = 0\n", "line 2"),
+            ("[limits]\nconnections = 0\n", "line 2"),
+            ("\ndomains = [\"a b\"]\n", "line 2"),
+            ("data = \"\"\n", "line 1"),
             ("[timeouts]\nread_seconds = 9223372036854775807\n", "line 2"),
         ] {
             let error = load(text).unwrap_err().to_string();

@@ -62,6 +62,7 @@ struct Verified {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Guesser {
     Network(IpAddr),
+    Recipients(IpAddr),
     User(String),
 }
 
@@ -71,13 +72,22 @@ struct Failures {
     last: Instant,
 }
 
+impl Failures {
+    /// What is not forgotten yet.
+    fn left(&self) -> u32 {
+        let forgotten = self.last.elapsed().as_secs() / FORGET_ONE.as_secs();
+        self.count.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
+    }
+}
+
 /// Entries in each table. When one is full, what is old goes first, and if nothing is, all of it.
 const TABLE: usize = 20_000;
 
-/// Failures are forgotten after this time without another.
-const FORGET: Duration = Duration::from_secs(15 * 60);
+/// After this time one failure is forgotten: all that count in a quarter of an hour, while a device with an old password that tries every few minutes
+/// never comes to the limit.
+const FORGET_ONE: Duration = Duration::from_secs(18);
 
-/// An address that has failed so often waits for [`FORGET`]. Users are never locked out: that would be a way to lock them out.
+/// An address that has failed so often has to wait. Users are never locked out: that would be a way to lock them out.
 const MOST_FAILURES: u32 = 50;
 
 /// The first failure is answered after this time, each further one after twice the time, up to 16 times.
@@ -124,12 +134,13 @@ impl Logins {
     ///
     /// When it is not, or cannot be told.
     pub async fn check(&self, peer: IpAddr, user: &str, password: &[u8]) -> Result<Arc<Account>, LoginError> {
-        self.admit(peer)?;
         let account = self.accounts.find(user);
         let mark = self.mark(user, password);
         if let Some(account) = account.as_ref().filter(|account| self.remembers(&mark, account)) {
+            // Whoever has logged in from there before goes on, whatever a neighbour does.
             return Ok(Arc::clone(account));
         }
+        self.admit(peer)?;
         let turn = self.turn_of(peer);
         let turn = turn.acquire().await.map_err(|_| LoginError::Temporary)?;
         self.admit(peer)?;
@@ -158,11 +169,8 @@ impl Logins {
     /// [`LoginError::TooManyFailures`].
     pub fn admit(&self, peer: IpAddr) -> Result<(), LoginError> {
         let guesser = Guesser::Network(network(peer));
-        let count = lock(&self.failures)
-            .get(&guesser)
-            .filter(|failures| failures.last.elapsed() < FORGET)
-            .map(|failures| failures.count);
-        if count.unwrap_or(0) >= MOST_FAILURES { Err(LoginError::TooManyFailures) } else { Ok(()) }
+        let count = lock(&self.failures).get(&guesser).map_or(0, Failures::left);
+        if count >= MOST_FAILURES { Err(LoginError::TooManyFailures) } else { Ok(()) }
     }
 
     /// Notes a failure and waits, the longer the more there were.
@@ -180,15 +188,16 @@ impl Logins {
         DELAY * 2_u32.pow(of_network.max(of_user).saturating_sub(1).min(4))
     }
 
+    /// Notes a recipient that does not exist. Returns how many there were from that address of late.
+    pub fn count_stranger(&self, peer: IpAddr) -> u32 {
+        self.count(Guesser::Recipients(network(peer)))
+    }
+
     fn count(&self, guesser: Guesser) -> u32 {
         let mut failures = lock(&self.failures);
-        make_room(&mut failures, |failures| failures.last.elapsed() < FORGET);
+        make_room(&mut failures, |failures| failures.left() > 0);
         let entry = failures.entry(guesser).or_insert(Failures { count: 0, last: Instant::now() });
-        if entry.last.elapsed() >= FORGET {
-            entry.count = 0;
-        }
-        entry.count = entry.count.saturating_add(1);
-        entry.last = Instant::now();
+        *entry = Failures { count: entry.left().saturating_add(1), last: Instant::now() };
         entry.count
     }
 
@@ -301,7 +310,7 @@ mod tests {
         assert_eq!(logins.check(PEER, "anna", b"secret").await, Err(LoginError::TooManyFailures));
         let elsewhere = "192.0.2.1".parse().unwrap();
         assert_eq!(logins.admit(elsewhere), Ok(()));
-        tokio::time::advance(FORGET).await;
+        tokio::time::advance(FORGET_ONE).await;
         assert_eq!(logins.admit(PEER), Ok(()));
     }
 }

@@ -2,12 +2,14 @@
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
-use rustix::process::Signal;
+use rustix::process::{Gid, Resource, Signal, Uid, geteuid, getrlimit, setrlimit};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -42,6 +44,8 @@ enum ProgramError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Listener(#[from] ListenerEnded),
+    #[error("cannot act as the owner of the data directory: {0}")]
+    Owner(#[source] io::Error),
     #[error("cannot read the password: {0}")]
     Password(#[source] io::Error),
     #[error("the password has more than {MAX_PASSWORD} octets")]
@@ -112,17 +116,22 @@ impl Program {
             Task::Serve => return self.serve(config, arguments.log, arguments.config.is_none()),
             Task::UserAdd(name) => {
                 make_private_directory(&config.data)?;
+                become_owner(&config.data)?;
                 Accounts::open(&config.data)?.add(&name, &read_password()?)?;
             }
             Task::UserList => Accounts::open(&config.data)?.all().keys().for_each(|name| say(&format!("{name}\n"))),
             Task::Version => say(&format!("{} {}\n", self.name(), env!("CARGO_PKG_VERSION"))),
-            Task::UserRemove(name) => Accounts::open(&config.data)?.remove(&name)?,
+            Task::UserRemove(name) => {
+                become_owner(&config.data)?;
+                Accounts::open(&config.data)?.remove(&name)?;
+            }
         }
         Ok(())
     }
 
     fn serve(self, mut config: Config, format: Format, demo: bool) -> Result<(), ProgramError> {
-        log::start(format);
+        log::start(format).map_err(ProgramError::Runtime)?;
+        raise_file_limit();
         if self == Self::Pop3d {
             let listen = &mut config.listen;
             [&mut listen.smtp, &mut listen.submission, &mut listen.submissions, &mut listen.lmtp]
@@ -148,6 +157,7 @@ impl Program {
         });
         // What still waits for the disk has nobody to answer to.
         runtime.shutdown_timeout(Duration::from_secs(1));
+        log::flush();
         served
     }
 }
@@ -251,6 +261,29 @@ fn read_command(pop3: SocketAddr, certificate: &Path, password: &str) -> String 
         certificate.display(),
         pop3.port()
     )
+}
+
+/// The superuser makes accounts for a server that runs as somebody else. What lies in that one's directory must not lead the superuser to other
+/// files, and what is made there must be the server's: so the superuser becomes the directory's owner first.
+fn become_owner(data: &Path) -> Result<(), ProgramError> {
+    let owner = std::fs::metadata(data).map_err(ProgramError::Owner)?;
+    if !geteuid().is_root() || owner.uid() == 0 {
+        return Ok(());
+    }
+    let (user, group) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
+    // There is one thread yet.
+    let became = set_thread_groups(&[group])
+        .and_then(|()| set_thread_res_gid(group, group, group))
+        .and_then(|()| set_thread_res_uid(user, user, user));
+    became.map_err(|error| ProgramError::Owner(error.into()))
+}
+
+/// As many connections as the system allows: it allows few at first, for the sake of old programs.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it cannot be raised, what there is has to do: a listener that finds no descriptor waits.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// A message that meets a limit on the size of files is to be refused, not to end the server.

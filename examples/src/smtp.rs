@@ -21,13 +21,13 @@ use crate::login::LoginError;
 use crate::sasl::{self, Conversation, MECHANISMS};
 use crate::server::Site;
 
-/// Recipients that are refused without a delay; a list with some stale addresses has not many.
+/// Recipients of one address of late that are refused without a delay; a list with some stale addresses has not many.
 const REFUSED_AT_ONCE: u32 = 10;
 
 /// How late each further one is refused.
 const REFUSAL_DELAY: Duration = Duration::from_millis(500);
 
-/// After so many the session ends.
+/// After so many its sessions end.
 const MOST_REFUSED: u32 = 100;
 
 /// Whom the port is for.
@@ -51,8 +51,6 @@ pub struct Smtp {
     local: IpAddr,
     /// What the client calls itself; empty where that is no name of a host.
     client: String,
-    /// Recipients refused in this session.
-    refused: u32,
     account: Option<Arc<Account>>,
     conversation: Option<Conversation>,
     transaction: Transaction,
@@ -95,7 +93,7 @@ impl Smtp {
         });
         let (peer, local) = (peer.ip().to_canonical(), local.ip().to_canonical());
         let (client, transaction) = (String::new(), Transaction::default());
-        Self { connection, site, role, peer, local, client, refused: 0, account: None, conversation: None, transaction }
+        Self { connection, site, role, peer, local, client, account: None, conversation: None, transaction }
     }
 
     async fn command(&mut self, command: Command<'_>, io: &mut Io) -> Result<(), Stop> {
@@ -116,7 +114,7 @@ impl Smtp {
             Command::Quit => Reply::new(Code::CLOSING, "bye").with_enhanced(2, 0, 0),
             Command::Rcpt { to, .. } => match self.rcpt(&to) {
                 Ok(reply) => reply,
-                Err(reply) => self.refuse_recipient(reply).await,
+                Err(reply) => self.refuse_recipient(reply, io).await?,
             },
             Command::Rset => {
                 self.transaction = Transaction::default();
@@ -147,16 +145,20 @@ impl Smtp {
     }
 
     /// Who asks for many that are not there is looking for those that are.
-    async fn refuse_recipient(&mut self, reply: Reply<'static>) -> Reply<'static> {
-        self.refused += u32::from(self.role != Role::Lmtp);
-        if self.refused > MOST_REFUSED {
-            info!(peer = %self.peer, "too many recipients refused");
-            return Reply::new(Code::NOT_AVAILABLE, "too many recipients that do not exist").with_enhanced(4, 7, 0);
+    async fn refuse_recipient(&self, reply: Reply<'static>, io: &mut Io) -> Result<Reply<'static>, Stop> {
+        if self.role == Role::Lmtp {
+            return Ok(reply);
         }
-        if self.refused > REFUSED_AT_ONCE {
+        let refused = self.site.logins.count_stranger(self.peer);
+        if refused > MOST_REFUSED {
+            info!(peer = %self.peer, "too many recipients refused");
+            return Ok(Reply::new(Code::NOT_AVAILABLE, "too many recipients that do not exist").with_enhanced(4, 7, 0));
+        }
+        if refused > REFUSED_AT_ONCE {
+            io.flush().await?;
             sleep(REFUSAL_DELAY).await;
         }
-        reply
+        Ok(reply)
     }
 
     fn rcpt(&mut self, to: &ForwardPath<'_>) -> Result<Reply<'static>, Reply<'static>> {

@@ -88,16 +88,25 @@ pub fn server_config(config: &Config) -> Result<Arc<ServerConfig>, TlsError> {
     Ok(Arc::new(server))
 }
 
+/// Only one of the programs that start at the same time makes them: a certificate and a key of two would not fit.
 fn generate(config: &Config, certificate: &Path, key: &Path) -> Result<(), TlsError> {
+    let folder = certificate.parent().unwrap_or(Path::new("."));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
+    let path = folder.join("lock");
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let _lock = lock.and_then(|lock| lock.lock().map(|()| lock)).map_err(failed(&path))?;
+    if certificate.exists() { Ok(()) } else { generate_alone(config, certificate, key) }
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> TlsError {
+    let path = path.to_owned();
+    move |source| TlsError::Io { operation: "write", path, source }
+}
+
+fn generate_alone(config: &Config, certificate: &Path, key: &Path) -> Result<(), TlsError> {
     let mut names = vec![config.hostname.clone(), "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     names.dedup();
     let made = rcgen::generate_simple_self_signed(names)?;
-    let folder = certificate.parent().unwrap_or(Path::new("."));
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| TlsError::Io { operation: "write", path, source }
-    };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
     write(key, made.signing_key.serialize_pem().as_bytes(), 0o600).map_err(failed(key))?;
     // The certificate comes last: where it is, the key is.
     write(certificate, made.cert.pem().as_bytes(), 0o644).map_err(failed(certificate))

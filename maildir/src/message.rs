@@ -11,7 +11,7 @@ use crate::name::{Name, NameError};
 use crate::unique::unique;
 
 /// How often a message is followed to where somebody else has moved it meanwhile.
-const CHASES: u32 = 64;
+pub(crate) const CHASES: u32 = 64;
 
 /// What mail readers set most, tried by name before the directory is read.
 const COMMON_FLAGS: [&[u8]; 8] = [b"S", b"", b"RS", b"FS", b"F", b"ST", b"PS", b"RST"];

@@ -1,7 +1,7 @@
 use crate::calls;
 use crate::error::Error;
 use crate::maildir::Maildir;
-use crate::message::Message;
+use crate::message::{CHASES, Message};
 
 impl Maildir {
     /// Removes many messages. Where others have renamed some of them, the directories are read once for all and not once for each, as
@@ -23,19 +23,25 @@ impl Maildir {
     /// ```
     #[must_use]
     pub fn remove_all(&self, messages: Vec<Message>) -> Vec<Result<(), Error>> {
-        let mut listing = None;
-        let mut remove = |message: Message| match calls::remove(&message.path()) {
-            Err(error) if error.is_missing() => {
-                let listing = match &listing {
-                    Some(listing) => listing,
-                    None => listing.insert(self.list()?),
-                };
-                let entry = listing.find(message.name().base()).ok_or_else(|| message.gone())?;
-                self.message(&entry).remove()
+        let mut results: Vec<_> = messages.iter().map(|message| calls::remove(&message.path())).collect();
+        for _ in 1..CHASES {
+            let missing = |result: &Result<(), Error>| result.as_ref().is_err_and(Error::is_missing);
+            if !results.iter().any(missing) {
+                break;
             }
-            settled => settled,
-        };
-        messages.into_iter().map(&mut remove).collect()
+            // One that is missed again was moved since this listing; one that is not in it is gone.
+            let listing = self.list();
+            for (message, result) in messages.iter().zip(&mut results).filter(|(_, result)| missing(result)) {
+                *result = match &listing {
+                    Ok(listing) => match listing.find(message.name().base()) {
+                        Some(entry) => calls::remove(&self.message(&entry).path()),
+                        None => Err(message.gone()),
+                    },
+                    Err(error) => Err(error.again(self.path())),
+                };
+            }
+        }
+        results
     }
 }
 
