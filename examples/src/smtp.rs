@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Zoned;
-use postrider_smtp_proto::server::{Config, Connection, ContentEnd, Event};
+use postrider_smtp_proto::server::{ChunkEnd, Config, Connection, ContentEnd, Event};
 use postrider_smtp_proto::{
     Address, Code, Command, Extensions, ForwardPath, Host, Limits, Mailbox, Mechanism, Parameters, Reply, ReversePath,
     SaslLine, Secret,
@@ -129,7 +129,7 @@ impl Smtp {
     }
 
     fn mail(&mut self, from: &ReversePath<'_>, parameters: &Parameters<'_>) -> Reply<'static> {
-        let utf8 = parameters.smtputf8().unwrap_or(false);
+        let utf8 = parameters.smtputf8();
         self.transaction = Transaction { from: from.to_string(), utf8, ..Transaction::default() };
         Reply::new(Code::OK, "sender taken").with_enhanced(2, 1, 0)
     }
@@ -206,10 +206,26 @@ impl Smtp {
     }
 
     fn data(&mut self) -> Reply<'static> {
+        self.begin_message();
+        Reply::new(Code::START_MAIL_INPUT, "end with a line of one dot")
+    }
+
+    fn begin_message(&mut self) {
         let trace = self.trace().into_bytes();
         let mailboxes = self.transaction.mailboxes.clone();
         self.transaction.message = Some(self.site.deliverer.begin(mailboxes, trace));
-        Reply::new(Code::START_MAIL_INPUT, "end with a line of one dot")
+    }
+
+    fn chunk_end(&mut self, end: ChunkEnd, io: &mut Io) -> Result<(), Stop> {
+        let reply = match end.fault {
+            Some(fault) => {
+                info!(peer = %self.peer, from = self.transaction.from, %fault, "message refused");
+                self.transaction = Transaction::default();
+                fault.reply()
+            }
+            None => Reply::new(Code::OK, "go on").with_enhanced(2, 0, 0),
+        };
+        Ok(self.connection.send(&reply, &mut io.out)?)
     }
 
     /// `Return-Path` and `Received`: [RFC 5321 section 4.4](https://www.rfc-editor.org/rfc/rfc5321#section-4.4).
@@ -357,6 +373,13 @@ impl Session for Smtp {
                 }
                 Ok(())
             }
+            Event::Chunk(chunk) => {
+                if chunk.first {
+                    self.begin_message();
+                }
+                Ok(())
+            }
+            Event::ChunkEnd(end) => self.chunk_end(end, io),
             Event::ContentEnd(end) => self.content_end(end, io).await,
             Event::Command(command) => self.command(command, io).await,
             Event::Rejected(error) => Ok(self.connection.send(&error.reply(), &mut io.out)?),
@@ -385,7 +408,15 @@ impl Session for Smtp {
 fn extensions(site: &Site, role: Role, tls: bool) -> Extensions {
     let login = role == Role::Submission && (tls || site.config.auth.plaintext);
     let mechanisms = MECHANISMS.iter().filter(|_| login).filter_map(|name| Mechanism::new(*name).ok());
-    Extensions { auth: mechanisms.collect(), help: true, smtputf8: true, starttls: !tls, ..Extensions::default() }
+    Extensions {
+        auth: mechanisms.collect(),
+        chunking: true,
+        help: true,
+        limits: true,
+        smtputf8: true,
+        starttls: !tls,
+        ..Extensions::default()
+    }
 }
 
 fn worst(outcomes: &Outcomes) -> Option<&Result<(), DeliveryError>> {

@@ -1,7 +1,7 @@
 //! Both roles of SMTP and LMTP, with programs that do what the fuzzer chooses.
 
 use postrider_smtp_proto::client;
-use postrider_smtp_proto::server::{self, ContentEnd, Event as Asked};
+use postrider_smtp_proto::server::{self, ChunkEnd, ContentEnd, Event as Asked};
 use postrider_smtp_proto::{
     Code, Command, ContentFault, Error, Extensions, Limits, LineEndings, Mechanism, Misuse, OtherExtension, Quirks,
     Reply, SaslLine, State, Step, Text,
@@ -79,8 +79,13 @@ impl Options {
 fn everything() -> Extensions {
     let mut extensions = Extensions { auth: vec![Mechanism::PLAIN, Mechanism::SCRAM_SHA_256], ..Extensions::default() };
     (extensions.expn, extensions.help, extensions.smtputf8, extensions.starttls) = (true, true, true, true);
-    let (mail, rcpt) = (vec!["RET".to_owned()], vec!["NOTIFY".to_owned()]);
-    extensions.other = vec![OtherExtension { line: Text::lossy("DSN"), mail, rcpt }];
+    (extensions.chunking, extensions.binary_mime, extensions.prdr) = (true, true, true);
+    (extensions.dsn, extensions.limits, extensions.require_tls) = (true, true, true);
+    (extensions.etrn, extensions.atrn, extensions.xclient, extensions.xforward) = (true, true, true, true);
+    (extensions.rrvs, extensions.deliver_by, extensions.burl) = (true, Some(60), Some(Text::lossy("imap")));
+    let words = |words: [&str; 1]| words.map(str::to_owned).to_vec();
+    let (commands, mail, rcpt) = (words(["VERB"]), words(["X-FROM"]), words(["X-TO"]));
+    extensions.other = vec![OtherExtension { line: Text::lossy("X-OWN"), commands, mail, rcpt }];
     extensions
 }
 
@@ -176,7 +181,8 @@ impl Server {
             Asked::Sasl(SaslLine::Cancel) => self.send(Code::ARGUMENT_ERROR, "cancelled"),
             Asked::Sasl(SaslLine::Response(_)) => self.authenticate(),
             Asked::ContentEnd(end) => self.judge(*end),
-            Asked::Content(_) => {}
+            Asked::ChunkEnd(end) => self.judge_chunk(*end),
+            Asked::Chunk(_) | Asked::Content(_) => {}
         }
         if self.connection.wants_tls() {
             assert_eq!(self.connection.receive(b"NOOP\r\n"), Ok(Step::Paused));
@@ -198,6 +204,7 @@ impl Server {
             }
             (_, Command::Mail { .. }) => {
                 self.recipients = 0;
+                self.content.clear();
                 self.send(Code::OK, "fine");
             }
             (_, Command::Rcpt { .. }) => {
@@ -222,6 +229,23 @@ impl Server {
         let parted = self.content.ends_with(b"\r") && piece.starts_with(b"\n");
         assert!(!parted && !piece.is_empty(), "{} after {}", piece.escape_ascii(), self.content.escape_ascii());
         self.content.extend_from_slice(piece);
+    }
+
+    /// Says what becomes of a chunk.
+    fn judge_chunk(&mut self, end: ChunkEnd) {
+        match end.fault {
+            Some(fault) => {
+                let accepted = self.connection.send(&Reply::new(Code::OK, "go on"), &mut self.out);
+                assert_eq!(accepted, Err(acceptance_of(fault)));
+                self.reply(&fault.reply());
+                self.content.clear();
+            }
+            None if self.choices.take() % 4 == 3 => {
+                self.send(Code::INSUFFICIENT_STORAGE, "full");
+                self.content.clear();
+            }
+            None => self.send(Code::OK, "go on"),
+        }
     }
 
     /// Says what becomes of a message, in LMTP to each recipient.

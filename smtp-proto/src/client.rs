@@ -4,13 +4,14 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use memchr::memchr;
-use postrider_text_proto::{Framed, LineError, LineScanner, SaslLine, Step, Stray, StrayScanner, Stuffer};
+use postrider_text_proto::{Framed, LineError, LineScanner, SaslLine, Step};
 
 use crate::command::{Command, Verb};
 use crate::error::{Error, Misuse, ReplyError};
 use crate::extensions::ehlo::Capability;
+use crate::extensions::parameters::Body;
 use crate::limits::{Limits, LineEndings};
+use crate::outgoing::Outgoing;
 use crate::reply::{Code, Reply};
 use crate::session::{Outcome, Session, State};
 
@@ -40,9 +41,11 @@ pub struct Event<'b> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Subject {
-    /// The message. In SMTP this is the last word on it.
+    /// A part of the message, sent with [`Connection::chunk`] or `BURL`, that is not the last.
+    Chunk,
+    /// The message. In SMTP this is the last word on it; a 353 before it says that one for each recipient follows.
     Content,
-    /// The message, for the recipient whose `RCPT` was the `n`th of the transaction, counted from 0: LMTP.
+    /// The message, for the recipient whose `RCPT` was the `n`th of the transaction, counted from 0: LMTP, or `PRDR`.
     ContentFor(usize),
     /// Nothing: 421, after which the server closes.
     Closing,
@@ -65,22 +68,32 @@ pub struct Connection {
     ahead: Session,
     turn: Turn,
     /// Commands without a reply, the oldest first.
-    waiting: VecDeque<Verb>,
+    waiting: VecDeque<Sent>,
     scanner: LineScanner,
     /// Octets of the lines of an unfinished reply.
     read: usize,
-    stuffer: Stuffer,
-    strays: StrayScanner,
-    /// The first line end of the message that is refused.
-    fault: Option<(u64, Stray)>,
-    /// A CR whose next octet has not come.
-    held_cr: bool,
+    outgoing: Outgoing,
     transaction: Transaction,
-    /// The transaction has announced it.
+    /// What the transaction that is being sent has announced.
     smtputf8: bool,
+    binary: bool,
+    /// The transaction whose replies come has announced `PRDR`.
+    prdr: bool,
     pipelining: bool,
+    chunking: bool,
+    /// Room for a chunk whose line ends change, whose size goes before it.
+    scratch: Vec<u8>,
     line_endings: LineEndings,
     limits: Limits,
+}
+
+/// A command without its reply.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Sent {
+    verb: Verb,
+    /// Whether the message ends with it: `BDAT` and `BURL` with `LAST`.
+    last: bool,
+    prdr: bool,
 }
 
 /// The recipients of a transaction.
@@ -101,6 +114,8 @@ enum Turn {
     /// Nothing: we owe it a message.
     Content,
     ContentReply,
+    /// A reply for each recipient, then one for all: `PRDR`.
+    PerRecipient,
 }
 
 /// Octets of an `AUTH` command, CRLF included: [RFC 5321 section 4.5.3.1.4](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.4), which no
@@ -126,13 +141,14 @@ impl Connection {
             waiting: VecDeque::new(),
             scanner: LineScanner::new(),
             read: 0,
-            stuffer: Stuffer::new(),
-            strays: StrayScanner::new(),
-            fault: None,
-            held_cr: false,
+            outgoing: Outgoing::default(),
             transaction: Transaction::default(),
             smtputf8: false,
+            binary: false,
+            prdr: false,
             pipelining: false,
+            chunking: false,
+            scratch: Vec::new(),
             line_endings: config.line_endings,
             limits: config.limits,
         }
@@ -142,12 +158,16 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When it does not belong here, does not fit a line, has to wait for the reply to another, or has a path in UTF-8 without `SMTPUTF8`. That its
+    /// When it does not belong here, does not fit a line, has to wait for the reply to another, has a path in UTF-8 without `SMTPUTF8`, or is a `BDAT`,
+    /// which [`chunk`](Self::chunk) sends. That its
     /// parameters are among what the server offers is the caller's to see to. An `AUTH` of more than 512 octets has
     /// to go without its initial response, which then answers the server's first, empty challenge
     /// ([RFC 4954 section 4](https://www.rfc-editor.org/rfc/rfc4954#section-4)).
     pub fn send(&mut self, command: &Command<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let verb = command.verb();
+        if verb == Verb::Bdat {
+            return Err(Misuse::NoContent);
+        }
         self.may_send(verb)?;
         self.announces_utf8(command)?;
         let start = out.len();
@@ -158,9 +178,61 @@ impl Connection {
             out.truncate(start);
             return Err(Misuse::LineTooLong { len, limit });
         }
-        self.ahead.answered(verb, Outcome::Done);
-        self.waiting.push_back(verb);
+        let (mut last, mut prdr) = (false, false);
+        match command {
+            Command::Burl { last: ends, .. } => last = *ends,
+            Command::Mail { parameters, .. } => {
+                self.binary = parameters.body() == Some(Body::BinaryMime);
+                self.outgoing = Outgoing::default();
+                prdr = parameters.prdr();
+            }
+            _ => {}
+        }
+        self.sent(Sent { verb, last, prdr });
         Ok(())
+    }
+
+    fn sent(&mut self, sent: Sent) {
+        self.ahead.answered(sent.verb, Outcome::Done);
+        if sent.last {
+            self.ahead.content_answered();
+        }
+        self.waiting.push_back(sent);
+    }
+
+    /// Appends the next part of the message, ready for the wire, with the `BDAT` that announces it; `last` ends the message.
+    ///
+    /// Line ends are treated as in [`content`](Self::content), unless the message is `BODY=BINARYMIME`: then its octets go as they are. A chunk may be
+    /// sent before the one before it, and the recipients, are answered, where the server lists `PIPELINING`.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not list `CHUNKING`, the transaction has no recipient yet or has had a part of it refused (then only `RSET` goes on), another
+    /// reply has to come first, or with [`LineEndings::Reject`] the chunk, or one before it, shows a CR or LF that is not part of a CRLF. Nothing is
+    /// appended then.
+    pub fn chunk(&mut self, content: &[u8], last: bool, out: &mut Vec<u8>) -> Result<(), Misuse> {
+        let verb = Verb::Bdat;
+        self.may_send(verb)?;
+        if !self.chunking {
+            return Err(Misuse::NotOffered { verb });
+        }
+        let mut scratch = core::mem::take(&mut self.scratch);
+        scratch.clear();
+        let octets = match self.line_endings {
+            _ if self.binary => Ok(content),
+            LineEndings::Reject => self.outgoing.check(content, last).map(|()| content),
+            endings => {
+                self.outgoing.lines(content, last, endings, &mut scratch);
+                Ok(&scratch[..])
+            }
+        };
+        let sent = octets.map(|octets| {
+            Command::Bdat { size: octets.len() as u64, last }.encode(out);
+            out.extend_from_slice(octets);
+            self.sent(Sent { verb, last, prdr: false });
+        });
+        self.scratch = scratch;
+        sent
     }
 
     fn may_send(&self, verb: Verb) -> Result<(), Misuse> {
@@ -170,9 +242,9 @@ impl Connection {
         if let Some(last) = self.waiting.back()
             && (!self.pipelining || !may_be_followed(*last))
         {
-            return Err(Misuse::AwaitingReply { verb: *last });
+            return Err(Misuse::AwaitingReply { verb: last.verb });
         }
-        if self.turn == Turn::ContentReply && !self.pipelining {
+        if matches!(self.turn, Turn::ContentReply | Turn::PerRecipient) && !self.pipelining {
             return Err(Misuse::AwaitingReply { verb: Verb::Data });
         }
         if self.waiting.len() >= self.limits.pipelined {
@@ -185,7 +257,7 @@ impl Connection {
     fn announces_utf8(&mut self, command: &Command<'_>) -> Result<(), Misuse> {
         let (verb, ascii) = match command {
             Command::Mail { from, parameters } => {
-                self.smtputf8 = parameters.smtputf8().unwrap_or(false);
+                self.smtputf8 = parameters.smtputf8();
                 (Verb::Mail, from.is_ascii())
             }
             Command::Rcpt { to, .. } => (Verb::Rcpt, to.is_ascii()),
@@ -218,40 +290,7 @@ impl Connection {
         if self.turn != Turn::Content {
             return Err(Misuse::NoContent);
         }
-        if self.line_endings == LineEndings::Reject {
-            self.fault = self.fault.or(self.strays.scan(content));
-            self.without_fault()?;
-        }
-        if self.line_endings == LineEndings::Normalise {
-            self.normalised(content, out);
-        } else {
-            self.stuffer.stuff(content, out);
-        }
-        Ok(())
-    }
-
-    /// A message with a hole must not end.
-    fn without_fault(&self) -> Result<(), Misuse> {
-        self.fault.map_or(Ok(()), |(at, stray)| Err(Misuse::LineEnding { stray, at }))
-    }
-
-    /// A CR goes where an LF follows it and becomes LF where none does; the stuffer makes each LF a CRLF.
-    fn normalised(&mut self, content: &[u8], out: &mut Vec<u8>) {
-        let Some(first) = content.first() else { return };
-        if core::mem::take(&mut self.held_cr) && *first != b'\n' {
-            self.stuffer.stuff(b"\n", out);
-        }
-        let mut rest = content;
-        while let Some((line, after)) = memchr(b'\r', rest).and_then(|at| rest.split_at_checked(at)) {
-            self.stuffer.stuff(line, out);
-            rest = after.get(1..).unwrap_or_default();
-            match rest.first() {
-                None => self.held_cr = true,
-                Some(b'\n') => {}
-                Some(_) => self.stuffer.stuff(b"\n", out),
-            }
-        }
-        self.stuffer.stuff(rest, out);
+        self.outgoing.stuff(content, self.line_endings, out)
     }
 
     /// Ends the message: a CRLF if its last line lacks it, then the line of one dot.
@@ -263,15 +302,7 @@ impl Connection {
         if self.turn != Turn::Content {
             return Err(Misuse::NoContent);
         }
-        if self.line_endings == LineEndings::Reject {
-            self.fault = self.fault.or(self.strays.finish());
-            self.without_fault()?;
-        }
-        if core::mem::take(&mut self.held_cr) {
-            self.stuffer.stuff(b"\n", out);
-        }
-        self.strays = StrayScanner::new();
-        self.stuffer.finish(out);
+        self.outgoing.finish(self.line_endings, out)?;
         self.ahead.content_answered();
         self.turn = Turn::ContentReply;
         if self.session.is_lmtp() && self.transaction.accepted.is_empty() {
@@ -287,7 +318,7 @@ impl Connection {
     /// When the server says what is no reply, or speaks unasked. A connection that ends while
     /// [`is_waiting`](Self::is_waiting) ended too early.
     pub fn receive<'b>(&mut self, input: &'b [u8]) -> Result<Step<Event<'b>>, Error> {
-        let over = matches!(self.session.state(), State::Tls | State::Closed);
+        let over = matches!(self.session.state(), State::Tls | State::Turned | State::Closed);
         if over || matches!(self.turn, Turn::Challenge | Turn::Content) {
             return Ok(Step::Paused);
         }
@@ -332,9 +363,15 @@ impl Connection {
         let code = reply.code();
         match (self.turn, self.waiting.front().copied()) {
             (Turn::Greeting, _) => Ok(self.greeted(code)),
-            (Turn::ContentReply, _) if code.is_intermediate() => Err(ReplyError::Unexpected(code).into()),
-            (Turn::ContentReply, _) => Ok(self.content_replied()),
-            (_, Some(verb)) => self.answered(verb, reply),
+            (Turn::ContentReply, _) if code == Code::PER_RECIPIENT && self.prdr && !self.session.is_lmtp() => {
+                self.turn = Turn::PerRecipient;
+                Ok(Subject::Content)
+            }
+            (Turn::ContentReply | Turn::PerRecipient, _) if code.is_intermediate() => {
+                Err(ReplyError::Unexpected(code).into())
+            }
+            (Turn::ContentReply | Turn::PerRecipient, _) => Ok(self.content_replied()),
+            (_, Some(sent)) => self.answered(sent, reply),
             (_, None) if code == Code::NOT_AVAILABLE => Ok(Subject::Closing),
             (_, None) => Err(Error::Unsolicited { len }),
         }
@@ -347,33 +384,78 @@ impl Connection {
         Subject::Greeting
     }
 
-    fn answered(&mut self, verb: Verb, reply: &Reply<'_>) -> Result<Subject, Error> {
-        let code = reply.code();
+    fn answered(&mut self, sent: Sent, reply: &Reply<'_>) -> Result<Subject, Error> {
+        let (verb, code) = (sent.verb, reply.code());
         match (verb, code) {
             (Verb::Auth, Code::CHALLENGE) => {
                 self.turn = Turn::Challenge;
                 return Ok(Subject::Command(verb));
+            }
+            (Verb::Bdat | Verb::Burl, Code::PER_RECIPIENT) if sent.last && self.prdr && !self.session.is_lmtp() => {
+                self.waiting.pop_front();
+                self.turn = Turn::PerRecipient;
+                return Ok(Subject::Content);
             }
             (Verb::Data, Code::START_MAIL_INPUT) => self.turn = Turn::Content,
             (Verb::Data, _) if code.is_success() => return Err(ReplyError::Unexpected(code).into()),
             _ if code.is_intermediate() => return Err(ReplyError::Unexpected(code).into()),
             _ => {}
         }
+        if sent.last && self.session.is_lmtp() && !self.transaction.accepted.is_empty() {
+            return Ok(self.last_chunk_replied());
+        }
         self.waiting.pop_front();
         self.session.answered(verb, outcome(code));
+        if matches!(verb, Verb::Bdat | Verb::Burl) {
+            return Ok(self.chunk_replied(sent.last, code));
+        }
+        self.catch_up();
+        Ok(self.learnt(sent, reply))
+    }
+
+    /// In LMTP the last chunk has a reply for each recipient.
+    fn last_chunk_replied(&mut self) -> Subject {
+        let subject = self.content_replied();
+        if self.transaction.accepted.is_empty() {
+            self.waiting.pop_front();
+            self.catch_up();
+        }
+        subject
+    }
+
+    fn chunk_replied(&mut self, last: bool, code: Code) -> Subject {
+        if last && code.is_success() {
+            self.content_answered();
+            return Subject::Content;
+        }
+        // A command that ends the transaction may be under way already.
+        let ends = |sent: &Sent| matches!(sent.verb, Verb::Rset | Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Quit);
+        if code.is_negative() && !self.waiting.iter().any(ends) {
+            self.ahead = self.session.clone();
+        }
+        self.catch_up();
+        if last { Subject::Content } else { Subject::Chunk }
+    }
+
+    /// With nothing under way, what may be sent depends on what was answered.
+    fn catch_up(&mut self) {
         if self.waiting.is_empty() {
             self.ahead = self.session.clone();
         }
-        Ok(self.learnt(verb, reply))
     }
 
-    fn learnt(&mut self, verb: Verb, reply: &Reply<'_>) -> Subject {
-        let done = reply.code().is_success();
+    fn learnt(&mut self, sent: Sent, reply: &Reply<'_>) -> Subject {
+        let (verb, done) = (sent.verb, reply.code().is_success());
         match verb {
-            Verb::Ehlo | Verb::Lhlo if done => {
-                self.pipelining = reply.capabilities().any(|capability| capability == Capability::Pipelining);
+            Verb::Ehlo | Verb::Lhlo | Verb::Helo | Verb::Xclient if done => {
+                (self.pipelining, self.chunking) = (false, false);
+                let extended = matches!(verb, Verb::Ehlo | Verb::Lhlo);
+                for capability in reply.capabilities().filter(|_| extended) {
+                    self.pipelining |= capability == Capability::Pipelining;
+                    self.chunking |= capability == Capability::Chunking;
+                }
             }
-            Verb::Helo if done => self.pipelining = false,
+            Verb::Mail => self.prdr = sent.prdr && done,
             _ => {}
         }
         match verb {
@@ -392,12 +474,14 @@ impl Connection {
     }
 
     fn content_replied(&mut self) -> Subject {
-        if !self.session.is_lmtp() {
+        let per_recipient =
+            self.session.is_lmtp() || self.turn == Turn::PerRecipient && !self.transaction.accepted.is_empty();
+        if !per_recipient {
             self.content_answered();
             return Subject::Content;
         }
         let index = self.transaction.accepted.pop_front().unwrap_or_default();
-        if self.transaction.accepted.is_empty() {
+        if self.transaction.accepted.is_empty() && self.session.is_lmtp() {
             self.content_answered();
         }
         Subject::ContentFor(index)
@@ -407,9 +491,7 @@ impl Connection {
         self.session.content_answered();
         self.transaction.forget();
         self.turn = Turn::Reply;
-        if self.waiting.is_empty() {
-            self.ahead = self.session.clone();
-        }
+        self.catch_up();
     }
 
     /// TLS is up: what the server said before it is forgotten, its capabilities among it.
@@ -431,7 +513,7 @@ impl Connection {
         self.session.secured();
         self.ahead = self.session.clone();
         self.scanner = LineScanner::new();
-        self.pipelining = false;
+        (self.pipelining, self.chunking) = (false, false);
         Ok(())
     }
 
@@ -447,7 +529,7 @@ impl Connection {
 
     /// Whether the server owes a reply.
     pub fn is_waiting(&self) -> bool {
-        matches!(self.turn, Turn::Greeting | Turn::ContentReply) || !self.waiting.is_empty()
+        matches!(self.turn, Turn::Greeting | Turn::ContentReply | Turn::PerRecipient) || !self.waiting.is_empty()
     }
 
     /// Whether the server waits for a message: call [`content`](Self::content) and [`end_of_content`](Self::end_of_content).
@@ -458,6 +540,16 @@ impl Connection {
     /// Whether commands may be sent before earlier ones are answered.
     pub fn is_pipelining(&self) -> bool {
         self.pipelining
+    }
+
+    /// Whether a message may be sent in chunks.
+    pub fn is_chunking(&self) -> bool {
+        self.chunking
+    }
+
+    /// Whether the roles are reversed now: make a [`server::Connection`](crate::server::Connection) on the same stream.
+    pub fn is_turned(&self) -> bool {
+        self.session.state() == State::Turned
     }
 
     /// Recipients of the present transaction that were accepted and, in LMTP, have not had their reply to the message.
@@ -472,20 +564,23 @@ impl Connection {
 
     /// How long the server may take for its next reply.
     ///
-    /// [RFC 5321 section 4.5.3.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2): 2 minutes for `DATA`, 10 for a message, 5 for all else.
+    /// [RFC 5321 section 4.5.3.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2): 2 minutes for `DATA`, 10 for a message,
+    /// 5 for all else; [RFC 2645 section 5.2.1](https://www.rfc-editor.org/rfc/rfc2645#section-5.2.1): 10 for `ATRN`.
     pub fn timeout(&self) -> Duration {
         let minutes = match (self.turn, self.waiting.front()) {
-            (Turn::ContentReply, _) => 10,
-            (_, Some(Verb::Data)) => 2,
+            (Turn::ContentReply | Turn::PerRecipient, _) => 10,
+            (_, Some(sent)) if sent.last || sent.verb == Verb::Atrn => 10,
+            (_, Some(Sent { verb: Verb::Data, .. })) => 2,
             _ => 5,
         };
         Duration::from_secs(60 * minutes)
     }
 }
 
-/// [RFC 2920 section 3.1](https://www.rfc-editor.org/rfc/rfc2920#section-3.1): these must be the last of a group.
-fn may_be_followed(verb: Verb) -> bool {
-    matches!(verb, Verb::Mail | Verb::Rcpt | Verb::Rset)
+/// All others must be the last of a group: [RFC 2920 section 3.1](https://www.rfc-editor.org/rfc/rfc2920#section-3.1). Chunks go in groups too
+/// ([RFC 3030 section 4.2](https://www.rfc-editor.org/rfc/rfc3030#section-4.2)), and so does what follows a message.
+fn may_be_followed(sent: Sent) -> bool {
+    matches!(sent.verb, Verb::Mail | Verb::Rcpt | Verb::Rset | Verb::Bdat | Verb::Burl)
 }
 
 fn outcome(code: Code) -> Outcome {

@@ -3,13 +3,14 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use postrider_text_proto::{Mechanism, Secret, parse_initial, put_initial};
+use postrider_text_proto::{Mechanism, Secret, ValueError, parse_initial, put_initial};
 
 use crate::error::CommandError;
+use crate::extensions::attributes::Attributes;
 use crate::extensions::parameters::Parameters;
 use crate::grammar;
 use crate::limits::Quirks;
-use crate::types::{ClientName, ForwardPath, ReversePath, Text};
+use crate::types::{ClientName, DomainList, ForwardPath, OtherCommand, QueueName, ReversePath, Text, Url};
 
 /// A command, with its arguments.
 ///
@@ -21,7 +22,7 @@ use crate::types::{ClientName, ForwardPath, ReversePath, Text};
 ///
 /// let command = Command::parse(b"mail FROM:<> SIZE=1000 X-NEW=1")?;
 /// let Command::Mail { from: ReversePath::Null, parameters } = &command else { panic!() };
-/// assert_eq!(parameters.size()?, Some(1000));
+/// assert_eq!(parameters.size(), Some(1000));
 ///
 /// let mut out = Vec::new();
 /// command.encode(&mut out);
@@ -31,6 +32,8 @@ use crate::types::{ClientName, ForwardPath, ReversePath, Text};
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Command<'b> {
+    /// Reverse the roles and send the mail of these domains, or of all the client has. [RFC 2645 section 5.2](https://www.rfc-editor.org/rfc/rfc2645#section-5.2).
+    Atrn(Option<DomainList<'b>>),
     /// Log in with SASL. [RFC 4954 section 4](https://www.rfc-editor.org/rfc/rfc4954#section-4).
     Auth {
         /// The mechanism asked for.
@@ -38,10 +41,29 @@ pub enum Command<'b> {
         /// The initial response, decoded; `=` on the wire is an empty one.
         initial: Option<Secret<'static>>,
     },
+    /// A part of the message follows, in so many octets. [RFC 3030 section 2](https://www.rfc-editor.org/rfc/rfc3030#section-2).
+    ///
+    /// A server's connection shows it as [`server::Event::Chunk`](crate::server::Event::Chunk), a client's sends it with its octets:
+    /// [`client::Connection::chunk`](crate::client::Connection::chunk).
+    Bdat {
+        /// Octets that follow the line.
+        size: u64,
+        /// Whether the message ends with them.
+        last: bool,
+    },
+    /// A part of the message is what an IMAP server has there. [RFC 4468 section 3](https://www.rfc-editor.org/rfc/rfc4468#section-3).
+    Burl {
+        /// Where.
+        url: Url<'b>,
+        /// Whether the message ends with it.
+        last: bool,
+    },
     /// The message follows. [RFC 5321 section 4.1.1.4](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.4).
     Data,
     /// The client's name; asks what the server can do. [RFC 5321 section 4.1.1.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.1).
     Ehlo(ClientName<'b>),
+    /// Send what waits for this host. [RFC 1985 section 5](https://www.rfc-editor.org/rfc/rfc1985#section-5).
+    Etrn(QueueName<'b>),
     /// Expand a mailing list. [RFC 5321 section 4.1.1.7](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.7).
     Expn(Text<'b>),
     /// The client's name. [RFC 5321 section 4.1.1.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.1).
@@ -59,6 +81,8 @@ pub enum Command<'b> {
     },
     /// Nothing; what follows the keyword means nothing. [RFC 5321 section 4.1.1.9](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.9).
     Noop(Text<'b>),
+    /// A command this crate does not know.
+    Other(OtherCommand<'b>),
     /// End the session. [RFC 5321 section 4.1.1.10](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.10).
     Quit,
     /// Add a recipient. [RFC 5321 section 4.1.1.3](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.3).
@@ -74,6 +98,10 @@ pub enum Command<'b> {
     StartTls,
     /// Is there such a user? [RFC 5321 section 4.1.1.6](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.6).
     Vrfy(Text<'b>),
+    /// Take this for the client's address, name and so on, and begin anew. [Postfix](https://www.postfix.org/XCLIENT_README.html).
+    Xclient(Attributes<'b>),
+    /// For the log: where the message came from. [Postfix](https://www.postfix.org/XFORWARD_README.html).
+    Xforward(Attributes<'b>),
 }
 
 /// The keyword of a command.
@@ -82,59 +110,78 @@ pub enum Command<'b> {
 #[expect(missing_docs, reason = "each stands for the command of its name")]
 #[repr(u8)]
 pub enum Verb {
+    Atrn,
     Auth,
+    Bdat,
+    Burl,
     Data,
     Ehlo,
+    Etrn,
     Expn,
     Helo,
     Help,
     Lhlo,
     Mail,
     Noop,
+    Other,
     Quit,
     Rcpt,
     Rset,
     StartTls,
     Vrfy,
+    Xclient,
+    Xforward,
 }
 
 impl Verb {
-    pub(crate) const ALL: [Self; 14] = {
+    pub(crate) const ALL: [Self; 21] = {
         use Verb::*;
-        [Auth, Data, Ehlo, Expn, Helo, Help, Lhlo, Mail, Noop, Quit, Rcpt, Rset, StartTls, Vrfy]
+        [
+            Atrn, Auth, Bdat, Burl, Data, Ehlo, Etrn, Expn, Helo, Help, Lhlo, Mail, Noop, Other, Quit, Rcpt, Rset,
+            StartTls, Vrfy, Xclient, Xforward,
+        ]
     };
 
-    /// The keyword in upper case.
+    /// The keyword in upper case; of [`Other`](Self::Other), which has many, none of them.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Atrn => "ATRN",
             Self::Auth => "AUTH",
+            Self::Bdat => "BDAT",
+            Self::Burl => "BURL",
             Self::Data => "DATA",
             Self::Ehlo => "EHLO",
+            Self::Etrn => "ETRN",
             Self::Expn => "EXPN",
             Self::Helo => "HELO",
             Self::Help => "HELP",
             Self::Lhlo => "LHLO",
             Self::Mail => "MAIL",
             Self::Noop => "NOOP",
+            Self::Other => "another command",
             Self::Quit => "QUIT",
             Self::Rcpt => "RCPT",
             Self::Rset => "RSET",
             Self::StartTls => "STARTTLS",
             Self::Vrfy => "VRFY",
+            Self::Xclient => "XCLIENT",
+            Self::Xforward => "XFORWARD",
         }
     }
 
     /// In any case of ASCII letters. Setting the bit maps only the two cases of a letter onto its lower case.
-    fn parse(keyword: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(keyword: &[u8]) -> Self {
         const LOWER: u32 = 0x2020_2020;
-        let four = *keyword.first_chunk::<4>()?;
-        if keyword.len() != 4 {
-            return keyword.eq_ignore_ascii_case(b"STARTTLS").then_some(Self::StartTls);
-        }
-        Some(match &(u32::from_be_bytes(four) | LOWER).to_be_bytes() {
+        let long = || [Self::StartTls, Self::Xclient, Self::Xforward].into_iter().find(|verb| verb.is(keyword));
+        let Ok(four) = <[u8; 4]>::try_from(keyword) else { return long().unwrap_or(Self::Other) };
+        match &(u32::from_be_bytes(four) | LOWER).to_be_bytes() {
+            b"atrn" => Self::Atrn,
             b"auth" => Self::Auth,
+            b"bdat" => Self::Bdat,
+            b"burl" => Self::Burl,
             b"data" => Self::Data,
             b"ehlo" => Self::Ehlo,
+            b"etrn" => Self::Etrn,
             b"expn" => Self::Expn,
             b"helo" => Self::Helo,
             b"help" => Self::Help,
@@ -145,14 +192,23 @@ impl Verb {
             b"rcpt" => Self::Rcpt,
             b"rset" => Self::Rset,
             b"vrfy" => Self::Vrfy,
-            _ => return None,
-        })
+            _ => Self::Other,
+        }
     }
 
-    /// Whether the line may be as long as a SASL message.
-    pub(crate) fn begins(line: &[u8], verb: Self) -> bool {
-        let name = verb.as_str().as_bytes();
-        line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+    fn is(self, keyword: &[u8]) -> bool {
+        keyword.eq_ignore_ascii_case(self.as_str().as_bytes())
+    }
+
+    /// Whether `line` begins with the keyword.
+    pub(crate) fn begins(self, line: &[u8]) -> bool {
+        line.get(..self.as_str().len()).is_some_and(|start| self.is(start))
+    }
+
+    /// Whether there is such a command only where `EHLO` says so.
+    pub(crate) const fn is_extension(self) -> bool {
+        use Verb::*;
+        matches!(self, Atrn | Auth | Bdat | Burl | Etrn | StartTls | Xclient | Xforward)
     }
 }
 
@@ -181,7 +237,7 @@ impl<'b> Command<'b> {
     #[inline]
     pub fn parse_with(line: &'b [u8], quirks: Quirks) -> Result<Self, CommandError> {
         let (keyword, rest) = grammar::word(line.trim_ascii_end());
-        let verb = Verb::parse(keyword).ok_or(CommandError::UnknownCommand)?;
+        let verb = Verb::parse(keyword);
         match verb {
             Verb::Mail => mail(argument(verb, rest)?, quirks),
             Verb::Rcpt => rcpt(argument(verb, rest)?, quirks),
@@ -193,11 +249,23 @@ impl<'b> Command<'b> {
             Verb::Vrfy => text(verb, argument(verb, rest)?).map(Self::Vrfy),
             Verb::Help => text(verb, rest.unwrap_or_default()).map(Self::Help),
             Verb::Noop => text(verb, rest.unwrap_or_default()).map(Self::Noop),
-            _ if rest.is_some() => Err(CommandError::UnexpectedArgument { verb }),
-            Verb::Data => Ok(Self::Data),
-            Verb::Quit => Ok(Self::Quit),
-            Verb::Rset => Ok(Self::Rset),
-            Verb::StartTls => Ok(Self::StartTls),
+            Verb::Data | Verb::Quit | Verb::Rset | Verb::StartTls => match (rest, verb) {
+                (Some(_), _) => Err(CommandError::UnexpectedArgument { verb }),
+                (None, Verb::Data) => Ok(Self::Data),
+                (None, Verb::Quit) => Ok(Self::Quit),
+                (None, Verb::Rset) => Ok(Self::Rset),
+                (None, _) => Ok(Self::StartTls),
+            },
+            Verb::Atrn => rest.map(|domains| value(verb, DomainList::new(domains))).transpose().map(Self::Atrn),
+            Verb::Bdat => bdat(rest),
+            Verb::Burl => burl(argument(verb, rest)?),
+            Verb::Etrn => value(verb, QueueName::new(argument(verb, rest)?)).map(Self::Etrn),
+            Verb::Xclient => value(verb, Attributes::new(argument(verb, rest)?)).map(Self::Xclient),
+            Verb::Xforward => value(verb, Attributes::new(argument(verb, rest)?)).map(Self::Xforward),
+            Verb::Other => {
+                let other = OtherCommand::from_parts(keyword, rest.unwrap_or_default());
+                other.map(Self::Other).map_err(|_| CommandError::UnknownCommand)
+            }
         }
     }
 
@@ -205,27 +273,36 @@ impl<'b> Command<'b> {
     #[inline]
     pub const fn verb(&self) -> Verb {
         match self {
+            Self::Atrn(_) => Verb::Atrn,
             Self::Auth { .. } => Verb::Auth,
+            Self::Bdat { .. } => Verb::Bdat,
+            Self::Burl { .. } => Verb::Burl,
             Self::Data => Verb::Data,
             Self::Ehlo(_) => Verb::Ehlo,
+            Self::Etrn(_) => Verb::Etrn,
             Self::Expn(_) => Verb::Expn,
             Self::Helo(_) => Verb::Helo,
             Self::Help(_) => Verb::Help,
             Self::Lhlo(_) => Verb::Lhlo,
             Self::Mail { .. } => Verb::Mail,
             Self::Noop(_) => Verb::Noop,
+            Self::Other(_) => Verb::Other,
             Self::Quit => Verb::Quit,
             Self::Rcpt { .. } => Verb::Rcpt,
             Self::Rset => Verb::Rset,
             Self::StartTls => Verb::StartTls,
             Self::Vrfy(_) => Verb::Vrfy,
+            Self::Xclient(_) => Verb::Xclient,
+            Self::Xforward(_) => Verb::Xforward,
         }
     }
 
     /// Appends the command with its CRLF to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.verb().as_str().as_bytes());
+        let keyword = if let Self::Other(other) = self { other.keyword() } else { self.verb().as_str() };
+        out.extend_from_slice(keyword.as_bytes());
         match self {
+            Self::Atrn(domains) => domains.iter().for_each(|domains| put(domains.as_bytes(), out)),
             Self::Auth { mechanism, initial } => {
                 put(mechanism.as_bytes(), out);
                 if let Some(initial) = initial {
@@ -233,7 +310,22 @@ impl<'b> Command<'b> {
                     put_initial(initial, out);
                 }
             }
+            Self::Bdat { size, last } => {
+                put(alloc::format!("{size}").as_bytes(), out);
+                put_last(*last, out);
+            }
+            Self::Burl { url, last } => {
+                put(url.as_bytes(), out);
+                put_last(*last, out);
+            }
             Self::Ehlo(name) | Self::Helo(name) | Self::Lhlo(name) => put(name.as_bytes(), out),
+            Self::Etrn(queue) => put(queue.as_bytes(), out),
+            Self::Other(other) => {
+                if !other.argument().is_empty() {
+                    put(other.argument(), out);
+                }
+            }
+            Self::Xclient(attributes) | Self::Xforward(attributes) => put(attributes.as_bytes(), out),
             Self::Expn(text) | Self::Help(text) | Self::Noop(text) | Self::Vrfy(text) => {
                 if !text.as_bytes().is_empty() {
                     put(text.as_bytes(), out);
@@ -258,6 +350,12 @@ impl<'b> Command<'b> {
 fn put(argument: &[u8], out: &mut Vec<u8>) {
     out.push(b' ');
     out.extend_from_slice(argument);
+}
+
+fn put_last(last: bool, out: &mut Vec<u8>) {
+    if last {
+        put(b"LAST", out);
+    }
 }
 
 fn argument(verb: Verb, rest: Option<&[u8]>) -> Result<&[u8], CommandError> {
@@ -299,15 +397,45 @@ fn path<'b>(arguments: &'b [u8], prefix: &[u8], quirks: Quirks) -> Option<&'b [u
 /// ```
 fn auth(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
     let (mechanism, initial) = grammar::word(arguments);
-    let mechanism = Mechanism::new(mechanism)
-        .map_err(|error| CommandError::BadArgument { verb: Verb::Auth, expected: error.expected })?;
+    let mechanism = value(Verb::Auth, Mechanism::new(mechanism))?;
     let initial = initial.map(parse_initial).transpose().map_err(|_| CommandError::Base64)?;
     Ok(Command::Auth { mechanism, initial })
 }
 
+/// ```abnf
+/// bdat-cmd   = "BDAT" SP chunk-size [ SP end-marker ] CRLF
+/// chunk-size = 1*DIGIT
+/// end-marker = "LAST"
+/// ```
+fn bdat(rest: Option<&[u8]>) -> Result<Command<'static>, CommandError> {
+    let (size, last) = end_marker(rest.unwrap_or_default());
+    let size = grammar::number(size).ok_or(CommandError::ChunkSize)?;
+    Ok(Command::Bdat { size, last })
+}
+
+/// ```abnf
+/// burl-cmd = "BURL" SP absolute-URI [SP end-marker] CRLF
+/// ```
+fn burl(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
+    let (url, last) = end_marker(arguments);
+    value(Verb::Burl, Url::new(url)).map(|url| Command::Burl { url, last })
+}
+
+/// What stands before `LAST`, and whether it is there. What does not fit stays in front, to be refused.
+fn end_marker(arguments: &[u8]) -> (&[u8], bool) {
+    match arguments {
+        [before @ .., b' ', b'L' | b'l', b'A' | b'a', b'S' | b's', b'T' | b't'] => (before, true),
+        _ => (arguments, false),
+    }
+}
+
+/// The value, or that the command wants another.
+fn value<T>(verb: Verb, value: Result<T, ValueError>) -> Result<T, CommandError> {
+    value.map_err(|error| CommandError::BadArgument { verb, expected: error.expected })
+}
+
 fn client_name(verb: Verb, rest: Option<&[u8]>) -> Result<ClientName<'_>, CommandError> {
-    let name = argument(verb, rest)?;
-    ClientName::new(name).map_err(|error| CommandError::BadArgument { verb, expected: error.expected })
+    value(verb, ClientName::new(argument(verb, rest)?))
 }
 
 /// ```abnf

@@ -36,6 +36,9 @@ pub enum CommandError {
     /// The initial response of `AUTH`, or a response after it, is not base64. It ends the `AUTH`.
     #[error("response is not base64 (RFC 4648 section 4)")]
     Base64,
+    /// How many octets follow a `BDAT` cannot be read, nor so where the next command begins: the connection closes once this is answered.
+    #[error("BDAT wants a size in octets below 2^64, and LAST or nothing (RFC 3030 section 2)")]
+    ChunkSize,
     /// The line cannot be used.
     #[error(transparent)]
     Line(#[from] LineError),
@@ -97,8 +100,8 @@ pub enum CommandError {
         /// The command.
         verb: Verb,
     },
-    /// An address in UTF-8 without `SMTPUTF8`.
-    #[error("{verb} with a path that is not ASCII, without SMTPUTF8 (RFC 6531 section 3.5)")]
+    /// An address or a parameter in UTF-8 without `SMTPUTF8`.
+    #[error("{verb} with octets that are not ASCII, without SMTPUTF8 (RFC 6531 section 3.5)")]
     Utf8NotAnnounced {
         /// The command.
         verb: Verb,
@@ -112,6 +115,7 @@ impl CommandError {
             Self::AuthenticationRequired { .. } | Self::TlsRequired { .. } => (Code::AUTHENTICATION_REQUIRED, 5, 7, 0),
             Self::BadArgument { .. } | Self::BadParameter { .. } => (Code::ARGUMENT_ERROR, 5, 5, 4),
             Self::Base64 => (Code::ARGUMENT_ERROR, 5, 5, 2),
+            Self::ChunkSize => (Code::ARGUMENT_ERROR, 5, 5, 4),
             Self::Line(LineError::TooLong { .. }) => (Code::SYNTAX_ERROR, 5, 5, 6),
             Self::Line(_) | Self::UnknownCommand => (Code::SYNTAX_ERROR, 5, 5, 2),
             Self::MissingArgument { .. } | Self::UnexpectedArgument { .. } => (Code::ARGUMENT_ERROR, 5, 5, 4),
@@ -274,9 +278,15 @@ pub enum Misuse {
         /// Octets of the message before it.
         at: u64,
     },
-    /// The server has not asked for a message.
+    /// The server has not asked for a message, or it is asked for otherwise: with [`chunk`](crate::client::Connection::chunk) goes what `BDAT` announces.
     #[error("no message is asked for")]
     NoContent,
+    /// The server does not list the extension.
+    #[error("{verb} is not offered by the server")]
+    NotOffered {
+        /// The command.
+        verb: Verb,
+    },
     /// TLS was not asked for.
     #[error("TLS was not asked for")]
     NotHandedOver,

@@ -1,7 +1,11 @@
 //! What a server may offer beyond the minimal commands, one file per family.
 
+pub(crate) mod attributes;
+pub(crate) mod dsn;
 pub(crate) mod ehlo;
 pub(crate) mod parameters;
+pub(crate) mod timing;
+pub(crate) mod xtext;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,41 +14,86 @@ use postrider_text_proto::{Mechanism, Mechanisms};
 
 use crate::command::Verb;
 use crate::error::CommandError;
-use crate::extensions::ehlo::Capability;
-use crate::extensions::parameters::Parameters;
+use crate::extensions::ehlo::{Capability, FutureRelease, ServerLimits};
+use crate::extensions::parameters::{Body, Keyword, Parameters};
+use crate::limits::Limits;
 use crate::session::Session;
-use crate::types::Text;
+use crate::types::{OtherCommand, Text};
 
 /// What a server offers. `EHLO` is answered from it, and what it lacks is refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Extensions {
+    /// `ATRN`, for users who have logged in, [RFC 2645](https://www.rfc-editor.org/rfc/rfc2645).
+    pub atrn: bool,
     /// `AUTH` with these mechanisms, [RFC 4954](https://www.rfc-editor.org/rfc/rfc4954). None: no `AUTH`.
     pub auth: Vec<Mechanism<'static>>,
+    /// `BINARYMIME`, [RFC 3030](https://www.rfc-editor.org/rfc/rfc3030). It needs [`chunking`](Self::chunking).
+    pub binary_mime: bool,
+    /// `BURL` with what it can fetch, `imap` for one, [RFC 4468](https://www.rfc-editor.org/rfc/rfc4468).
+    pub burl: Option<Text<'static>>,
+    /// `CHUNKING`, [RFC 3030](https://www.rfc-editor.org/rfc/rfc3030). The program then gets [`server::Event::Chunk`](crate::server::Event::Chunk) too.
+    pub chunking: bool,
+    /// `CONNEG` and `CONPERM`, [RFC 4141](https://www.rfc-editor.org/rfc/rfc4141).
+    pub conversion: bool,
+    /// `DELIVERBY` with the shortest time a message can be returned after, in seconds; 0 says nothing of it.
+    /// [RFC 2852](https://www.rfc-editor.org/rfc/rfc2852).
+    pub deliver_by: Option<u32>,
+    /// `DSN`, [RFC 3461](https://www.rfc-editor.org/rfc/rfc3461).
+    pub dsn: bool,
     /// `8BITMIME`, [RFC 6152](https://www.rfc-editor.org/rfc/rfc6152).
     pub eight_bit_mime: bool,
     /// `ENHANCEDSTATUSCODES`, [RFC 2034](https://www.rfc-editor.org/rfc/rfc2034). Without it none is written.
     pub enhanced_status_codes: bool,
+    /// `ETRN`, [RFC 1985](https://www.rfc-editor.org/rfc/rfc1985).
+    pub etrn: bool,
     /// `EXPN`, [RFC 5321 section 4.1.1.7](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.7).
     pub expn: bool,
+    /// `FUTURERELEASE`, for submission, [RFC 4865](https://www.rfc-editor.org/rfc/rfc4865).
+    pub future_release: Option<FutureRelease<'static>>,
     /// `HELP`, [RFC 5321 section 4.1.1.8](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.8).
     pub help: bool,
+    /// `LIMITS` with [`Limits::recipients`](crate::Limits::recipients), [RFC 9422](https://www.rfc-editor.org/rfc/rfc9422).
+    pub limits: bool,
+    /// `MT-PRIORITY` with the name of a profile, which may be empty, [RFC 6710](https://www.rfc-editor.org/rfc/rfc6710).
+    pub mt_priority: Option<Text<'static>>,
+    /// `MTRK`, [RFC 3885](https://www.rfc-editor.org/rfc/rfc3885).
+    pub mtrk: bool,
+    /// `NO-SOLICITING` with keywords, which may be empty, [RFC 3865](https://www.rfc-editor.org/rfc/rfc3865).
+    pub no_soliciting: Option<Text<'static>>,
     /// `PIPELINING`, [RFC 2920](https://www.rfc-editor.org/rfc/rfc2920). A connection takes pipelined commands in any case.
     pub pipelining: bool,
+    /// `PRDR`, [draft-hall-prdr](https://datatracker.ietf.org/doc/html/draft-hall-prdr-00): a message may then be answered with
+    /// [`Code::PER_RECIPIENT`](crate::Code::PER_RECIPIENT), a reply for each recipient, and one for all.
+    pub prdr: bool,
+    /// `REQUIRETLS`, within TLS, [RFC 8689](https://www.rfc-editor.org/rfc/rfc8689).
+    pub require_tls: bool,
+    /// `RRVS`, [RFC 7293](https://www.rfc-editor.org/rfc/rfc7293).
+    pub rrvs: bool,
     /// `SIZE` with the limit of messages, [RFC 1870](https://www.rfc-editor.org/rfc/rfc1870).
     pub size: bool,
     /// `SMTPUTF8`, [RFC 6531](https://www.rfc-editor.org/rfc/rfc6531).
     pub smtputf8: bool,
     /// `STARTTLS`, [RFC 3207](https://www.rfc-editor.org/rfc/rfc3207). Not announced once TLS is up.
     pub starttls: bool,
+    /// `SUBMITTER`, [RFC 4405](https://www.rfc-editor.org/rfc/rfc4405).
+    pub submitter: bool,
+    /// `XCLIENT`: for clients that are to be believed. [Postfix](https://www.postfix.org/XCLIENT_README.html).
+    pub xclient: bool,
+    /// `XFORWARD`: for clients that are to be believed. [Postfix](https://www.postfix.org/XFORWARD_README.html).
+    pub xforward: bool,
+    /// `XVERP`, [Postfix](https://www.postfix.org/VERP_README.html).
+    pub xverp: bool,
     /// Extensions the program implements itself.
     pub other: Vec<OtherExtension>,
 }
 
-/// An extension this crate does not know: its parameters pass, its meaning is the program's.
+/// An extension this crate does not know: its commands and parameters pass, their meaning is the program's.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct OtherExtension {
     /// The line in the reply to `EHLO`.
     pub line: Text<'static>,
+    /// Keywords of commands it adds.
+    pub commands: Vec<String>,
     /// Keywords it adds to `MAIL`.
     pub mail: Vec<String>,
     /// Keywords it adds to `RCPT`.
@@ -55,73 +104,153 @@ pub struct OtherExtension {
 impl Default for Extensions {
     fn default() -> Self {
         Self {
+            atrn: false,
             auth: Vec::new(),
+            binary_mime: false,
+            burl: None,
+            chunking: false,
+            conversion: false,
+            deliver_by: None,
+            dsn: false,
             eight_bit_mime: true,
             enhanced_status_codes: true,
+            etrn: false,
             expn: false,
+            future_release: None,
             help: false,
+            limits: false,
+            mt_priority: None,
+            mtrk: false,
+            no_soliciting: None,
             pipelining: true,
+            prdr: false,
+            require_tls: false,
+            rrvs: false,
             size: true,
             smtputf8: false,
             starttls: false,
+            submitter: false,
+            xclient: false,
+            xforward: false,
+            xverp: false,
             other: Vec::new(),
         }
     }
 }
 
 impl Extensions {
+    /// Whether a command of this kind is offered; of [`Verb::Other`], see [`offers_command`](Self::offers_command).
     pub(crate) fn offers(&self, verb: Verb) -> bool {
         match verb {
+            Verb::Atrn => self.atrn,
             Verb::Auth => !self.auth.is_empty(),
+            Verb::Bdat => self.chunking,
+            Verb::Burl => self.burl.is_some(),
+            Verb::Etrn => self.etrn,
             Verb::Expn => self.expn,
             Verb::Help => self.help,
             Verb::StartTls => self.starttls,
+            Verb::Xclient => self.xclient,
+            Verb::Xforward => self.xforward,
             _ => true,
         }
     }
 
-    /// The lines of `EHLO` at this point of a session, for messages of at most `size` octets.
-    pub(crate) fn capabilities<'e>(&'e self, session: &Session, size: u64) -> impl Iterator<Item = Capability<'e>> {
+    /// Whether the program answers a command that is not known here.
+    pub(crate) fn offers_command(&self, command: &OtherCommand<'_>) -> bool {
+        self.other.iter().flat_map(|other| &other.commands).any(|keyword| command.is(keyword))
+    }
+
+    /// The lines of `EHLO` at this point of a session, with these limits.
+    pub(crate) fn capabilities<'e>(
+        &'e self,
+        session: &Session,
+        limits: &Limits,
+    ) -> impl Iterator<Item = Capability<'e>> {
         let when = |offered: bool, capability| offered.then_some(capability);
+        let words = |text: &'e Text<'static>| Some(text.as_bytes()).filter(|words| !words.is_empty());
+        let recipients = u32::try_from(limits.recipients).unwrap_or(u32::MAX);
         let ours = [
             when(self.pipelining, Capability::Pipelining),
+            when(self.size, Capability::Size(Some(limits.message))),
             when(self.eight_bit_mime, Capability::EightBitMime),
+            when(self.chunking, Capability::Chunking),
+            when(self.chunking && self.binary_mime, Capability::BinaryMime),
             when(self.smtputf8, Capability::SmtpUtf8),
             when(self.enhanced_status_codes, Capability::EnhancedStatusCodes),
             when(self.starttls && !session.is_secured(), Capability::StartTls),
+            when(!self.auth.is_empty(), Capability::Auth(Mechanisms::offered(&self.auth))),
+            when(self.dsn, Capability::Dsn),
+            when(self.require_tls && session.is_secured(), Capability::RequireTls),
+            when(self.limits, Capability::Limits(ServerLimits::of_recipients(recipients))),
+            self.deliver_by.map(|seconds| Capability::DeliverBy(Some(seconds).filter(|seconds| *seconds > 0))),
+            self.future_release.map(Capability::FutureRelease),
+            self.mt_priority.as_ref().map(|profile| Capability::MtPriority(words(profile))),
+            self.burl.as_ref().map(|urls| Capability::Burl(words(urls))),
+            when(self.prdr, Capability::Prdr),
+            when(self.rrvs, Capability::Rrvs),
+            when(self.mtrk, Capability::Mtrk),
+            when(self.submitter, Capability::Submitter),
+            self.no_soliciting.as_ref().map(|keywords| Capability::NoSoliciting(words(keywords))),
+            when(self.conversion, Capability::Conneg),
+            when(self.conversion, Capability::Conperm),
+            when(self.etrn, Capability::Etrn),
+            when(self.atrn, Capability::Atrn),
+            when(self.xclient, Capability::Xclient(Some(b"NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"))),
+            when(self.xforward, Capability::Xforward(Some(b"NAME ADDR PORT PROTO HELO IDENT SOURCE"))),
+            when(self.xverp, Capability::Xverp),
             when(self.help, Capability::Help),
             when(self.expn, Capability::Expn),
-            when(self.size, Capability::Size(Some(size))),
-            when(!self.auth.is_empty(), Capability::Auth(Mechanisms::offered(&self.auth))),
         ];
         ours.into_iter().flatten().chain(self.other.iter().map(|other| Capability::parse(other.line.as_bytes())))
     }
 
-    /// Whether each parameter belongs to an extension that is offered, and has a value that fits.
-    pub(crate) fn check(&self, parameters: &Parameters<'_>, verb: Verb, esmtp: bool) -> Result<(), CommandError> {
+    /// Whether each parameter belongs to an extension that is offered.
+    pub(crate) fn check(&self, parameters: &Parameters<'_>, verb: Verb, session: &Session) -> Result<(), CommandError> {
         if parameters.as_bytes().is_empty() {
             return Ok(());
         }
-        let own = |keyword: &str| {
-            verb == Verb::Mail
-                && match keyword {
-                    "SIZE" => self.size,
-                    "BODY" => self.eight_bit_mime,
-                    "SMTPUTF8" => self.smtputf8,
-                    _ => !self.auth.is_empty(),
-                }
-        };
+        let unknown = CommandError::UnknownParameter { verb };
+        if !session.is_extended() {
+            return Err(unknown);
+        }
         for parameter in parameters.iter() {
-            let known = ["SIZE", "BODY", "SMTPUTF8", "AUTH"].into_iter().find(|keyword| parameter.is(keyword));
-            let offered = known.is_some_and(own) || self.others(verb).any(|keyword| parameter.is(keyword));
-            if !esmtp || !offered {
-                return Err(CommandError::UnknownParameter { verb });
+            let known = Keyword::parse(parameter.keyword).filter(|keyword| keyword.verb() == verb);
+            let offered = known.is_some_and(|keyword| self.takes(keyword, session));
+            if !offered && !self.others(verb).any(|keyword| parameter.is(keyword)) {
+                return Err(unknown);
             }
         }
-        parameters.size()?;
-        parameters.body()?;
-        parameters.smtputf8()?;
-        parameters.auth().map(drop)
+        match parameters.body() {
+            Some(Body::BinaryMime) if !(self.chunking && self.binary_mime) => Err(CommandError::BadParameter {
+                keyword: "BODY",
+                expected: "7BIT or 8BITMIME, since BINARYMIME is not offered (RFC 3030 section 3)",
+            }),
+            _ if !self.smtputf8 && !parameters.as_bytes().is_ascii() => Err(CommandError::Utf8NotAnnounced { verb }),
+            _ => Ok(()),
+        }
+    }
+
+    fn takes(&self, keyword: Keyword, session: &Session) -> bool {
+        match keyword {
+            Keyword::Auth => !self.auth.is_empty(),
+            Keyword::Body => self.eight_bit_mime || self.chunking && self.binary_mime,
+            Keyword::By => self.deliver_by.is_some(),
+            Keyword::Conneg | Keyword::Conperm => self.conversion,
+            Keyword::EnvelopeId | Keyword::Notify | Keyword::OriginalRecipient | Keyword::Ret => self.dsn,
+            Keyword::HoldFor | Keyword::HoldUntil => self.future_release.is_some(),
+            Keyword::MtPriority => self.mt_priority.is_some(),
+            Keyword::Mtrk => self.mtrk,
+            Keyword::Prdr => self.prdr,
+            Keyword::RequireTls => self.require_tls && session.is_secured(),
+            Keyword::Rrvs => self.rrvs,
+            Keyword::Size => self.size,
+            Keyword::SmtpUtf8 => self.smtputf8,
+            Keyword::Solicit => self.no_soliciting.is_some(),
+            Keyword::Submitter => self.submitter,
+            Keyword::Transid => false,
+            Keyword::Xverp => self.xverp,
+        }
     }
 
     fn others(&self, verb: Verb) -> impl Iterator<Item = &str> {

@@ -180,17 +180,19 @@ pub(crate) fn source_route(input: &[u8], quirks: Quirks) -> Option<(&[u8], &[u8]
 /// esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
 /// esmtp-value   = 1*(%d33-60 / %d62-126 / UTF8-non-ascii)
 /// ```
-pub(crate) fn parameter(word: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
-    let (keyword, value) = match memchr(b'=', word).and_then(|at| word.split_at_checked(at)) {
-        Some((keyword, value)) => (keyword, value.get(1..)),
-        None => (word, None),
-    };
-    let is_keyword = keyword.first().is_some_and(u8::is_ascii_alphanumeric)
-        && keyword.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-');
+pub(crate) fn is_parameter(keyword: &[u8], value: Option<&[u8]>) -> bool {
     let is_value = |value: &[u8]| {
         !value.is_empty() && value.iter().all(|octet| matches!(octet, 33..=60 | 62..=126 | 128..)) && is_utf8(value)
     };
-    (is_keyword && value.is_none_or(is_value)).then_some((keyword, value))
+    is_keyword(keyword) && value.is_none_or(is_value)
+}
+
+/// ```abnf
+/// esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
+/// ```
+pub(crate) fn is_keyword(keyword: &[u8]) -> bool {
+    keyword.first().is_some_and(u8::is_ascii_alphanumeric)
+        && keyword.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-')
 }
 
 pub(crate) fn is_utf8(octets: &[u8]) -> bool {

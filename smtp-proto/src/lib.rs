@@ -10,6 +10,7 @@ mod error;
 mod extensions;
 mod grammar;
 mod limits;
+mod outgoing;
 mod reply;
 pub mod server;
 mod session;
@@ -21,13 +22,16 @@ pub use postrider_text_proto::{
 
 pub use crate::command::{Command, Verb};
 pub use crate::error::{CommandError, ContentFault, Error, Misuse, ReplyError};
-pub use crate::extensions::ehlo::Capability;
-pub use crate::extensions::parameters::{Body, Parameter, Parameters, Submitter};
+pub use crate::extensions::attributes::{Attribute, AttributeList, AttributeValue, Attributes};
+pub use crate::extensions::dsn::{Notify, OriginalRecipient, Ret};
+pub use crate::extensions::ehlo::{Capability, FutureRelease, ServerLimits};
+pub use crate::extensions::parameters::{Body, Parameter, ParameterList, Parameters, Submitter};
+pub use crate::extensions::timing::{ByMode, DateTime, DeliverBy, Hold, Otherwise, ValidSince};
 pub use crate::extensions::{Extensions, OtherExtension};
 pub use crate::limits::{Limits, LineEndings, Quirks};
 pub use crate::reply::{Code, EnhancedCode, Reply};
 pub use crate::session::{Place, State};
 pub use crate::types::{
-    Address, AddressLiteral, ClientName, Domain, ForwardPath, Host, LocalPart, Mailbox, Path, Postmaster, ReversePath,
-    Text,
+    Address, AddressLiteral, ClientName, Domain, DomainList, ForwardPath, Host, LocalPart, Mailbox, OtherCommand, Path,
+    Postmaster, Queue, QueueName, ReversePath, Text, Url,
 };

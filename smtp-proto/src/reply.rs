@@ -36,6 +36,8 @@ impl Code {
     pub const CANNOT_VERIFY: Self = Self(252);
     /// Go on with the SASL exchange.
     pub const CHALLENGE: Self = Self(334);
+    /// A reply for each recipient follows, then one for all: `PRDR`.
+    pub const PER_RECIPIENT: Self = Self(353);
     /// Send the message.
     pub const START_MAIL_INPUT: Self = Self(354);
     /// The service is not available, and the connection closes.

@@ -11,9 +11,10 @@ use crate::command::{Command, Verb};
 use crate::error::{CommandError, ContentFault, Error, Misuse};
 use crate::extensions::Extensions;
 use crate::extensions::ehlo::Capability;
+use crate::extensions::parameters::Body;
 use crate::limits::{Limits, LineEndings, Quirks};
 use crate::reply::{Code, Reply};
-use crate::session::{Outcome, Session, State};
+use crate::session::{Outcome, Place, Session, State};
 use crate::types::Text;
 
 /// Octets of a reply line, CRLF included: [RFC 5321 section 4.5.3.1.5](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.5).
@@ -43,9 +44,15 @@ pub struct Config {
 /// What a client did.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event<'b> {
+    /// The message, or a part of it, comes without having been asked for: `BDAT`. It needs no answer, [`ChunkEnd`](Self::ChunkEnd) or
+    /// [`ContentEnd`](Self::ContentEnd) does.
+    Chunk(Chunk),
+    /// The end of a chunk that is not the last. Answer it. After another reply than 2yz the transaction is forgotten.
+    ChunkEnd(ChunkEnd),
     /// A piece of the message, without dot-stuffing. It needs no answer. No CRLF is parted between two pieces.
     Content(&'b [u8]),
-    /// The end of the message. Answer it; in LMTP, once for each recipient that was accepted, in order.
+    /// The end of the message. Answer it; in LMTP, once for each recipient that was accepted, in order. The transaction is forgotten, whatever the
+    /// answer.
     ContentEnd(ContentEnd),
     /// A command that belongs here and is offered. Answer it.
     Command(Command<'b>),
@@ -53,6 +60,26 @@ pub enum Event<'b> {
     Rejected(CommandError),
     /// The next line of an `AUTH`. Answer with another 334 or end the `AUTH`; [`SaslLine::Cancel`] wants a 501.
     Sasl(SaslLine),
+}
+
+/// What a `BDAT` announces. [RFC 3030 section 2](https://www.rfc-editor.org/rfc/rfc3030#section-2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Chunk {
+    /// Octets of the chunk.
+    pub size: u64,
+    /// Whether it is the message's first.
+    pub first: bool,
+    /// Whether it is the message's last.
+    pub last: bool,
+}
+
+/// What is known of a message at the end of a chunk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ChunkEnd {
+    /// Octets of the message so far. When there is a fault, some of them were not shown.
+    pub size: u64,
+    /// Why it cannot be accepted. [`ContentFault::reply`] says so to the client.
+    pub fault: Option<ContentFault>,
 }
 
 /// What is known of a message at its end.
@@ -68,7 +95,7 @@ pub struct ContentEnd {
 
 /// A server's connection: decodes commands and messages, encodes replies, knows what belongs where.
 ///
-/// It is [`Paused`](Step::Paused) until the greeting is sent, and after each event but [`Event::Content`] until it is answered.
+/// It is [`Paused`](Step::Paused) until the greeting is sent, and after each event but [`Event::Content`] and [`Event::Chunk`] until it is answered.
 #[derive(Clone, Debug)]
 pub struct Connection {
     session: Session,
@@ -81,14 +108,29 @@ pub struct Connection {
     line_endings: LineEndings,
     require_auth: bool,
     require_tls: bool,
-    smtputf8: bool,
-    recipients: usize,
+    transaction: Transaction,
     errors: u32,
     failed_logins: u32,
     /// No command has come yet: the peer may turn out to speak something else.
     fresh: bool,
-    /// The command that is coming in may be as long as a line of SASL.
-    long_line: bool,
+    /// What the command that is coming in begins with, where its whole line may not be seen.
+    coming: Option<Verb>,
+    /// Why the chunk that is being skipped was refused.
+    refused: Option<CommandError>,
+    /// Where the next command begins is not known: the next reply is the last.
+    lost: bool,
+}
+
+/// What `MAIL` and `RCPT` have said.
+#[derive(Clone, Copy, Debug, Default)]
+struct Transaction {
+    recipients: usize,
+    smtputf8: bool,
+    /// `BODY=BINARYMIME`: the message's octets are left as they are.
+    binary: bool,
+    prdr: bool,
+    /// What is fetched by the `BURL` that waits for its answer ends the message.
+    last: bool,
 }
 
 /// The message that is coming in.
@@ -101,6 +143,8 @@ struct Incoming {
     size: u64,
     fault: Option<ContentFault>,
     noted: Option<(u64, Stray)>,
+    /// A CR that ended a chunk, or that begins the octets which have not come.
+    held_cr: bool,
 }
 
 /// Who is to say what next.
@@ -112,14 +156,22 @@ enum Turn {
     Sasl,
     /// The client, the message.
     Content,
+    /// The client, so many octets of the message.
+    Chunk { left: u64, last: bool },
+    /// The client, so many octets of a chunk that was refused.
+    Discard { left: u64 },
     /// We, the greeting.
     Greeting,
     /// We, the answer to a command.
     Reply(Verb),
     /// We, what was wrong with a line.
     Refusal,
+    /// We, what became of a chunk.
+    ChunkReply,
     /// We, what became of the message: so many replies.
     ContentReply(usize),
+    /// The same, after the 353 of `PRDR`.
+    PerRecipient(usize),
     /// Nobody in this protocol: TLS is next, or the end.
     Over,
 }
@@ -138,12 +190,13 @@ impl Connection {
             line_endings: config.line_endings,
             require_auth: config.require_auth,
             require_tls: config.require_tls,
-            smtputf8: false,
-            recipients: 0,
+            transaction: Transaction::default(),
             errors: 0,
             failed_logins: 0,
             fresh: true,
-            long_line: false,
+            coming: None,
+            refused: None,
+            lost: false,
         }
     }
 
@@ -160,7 +213,8 @@ impl Connection {
     #[inline]
     pub fn receive<'b>(&mut self, input: &'b [u8]) -> Result<Step<Event<'b>>, Error> {
         let limit = match self.turn {
-            Turn::Content => return Ok(self.message(input)),
+            Turn::Content | Turn::Chunk { .. } => return Ok(self.message(input)),
+            Turn::Discard { left } => return Ok(self.discard(input, left)),
             Turn::Command => self.command_limit(input),
             Turn::Sasl => self.limits.sasl_line,
             _ => return Ok(Step::Paused),
@@ -178,57 +232,131 @@ impl Connection {
             self.fresh = false;
             refuse(line.as_ref().ok().and_then(|line| foreign_line(line)))?;
         }
-        let event = if self.turn == Turn::Sasl { self.sasl(line) } else { self.command(line) };
-        Ok(Step::Event { consumed, event })
+        if self.turn == Turn::Sasl {
+            return Ok(Step::Event { consumed, event: self.sasl(line) });
+        }
+        Ok(self.command(line, consumed))
     }
 
     /// How long the command at the front of `input` may be: decided by how the line begins, which pieces of its rest do not show.
     #[inline]
     fn command_limit(&mut self, input: &[u8]) -> usize {
         if !self.scanner.is_skipping() {
-            self.long_line = Verb::begins(input, Verb::Auth);
+            self.coming = [Verb::Auth, Verb::Bdat].into_iter().find(|verb| verb.begins(input));
         }
-        if self.long_line { self.limits.sasl_line } else { self.limits.command }
+        if self.coming == Some(Verb::Auth) { self.limits.sasl_line } else { self.limits.command }
     }
 
     #[inline]
-    fn command<'b>(&mut self, line: Result<&'b [u8], CommandError>) -> Event<'b> {
-        match line.and_then(|line| self.admit(line)) {
-            Ok(command) => {
+    fn command<'b>(&mut self, line: Result<&'b [u8], CommandError>, consumed: usize) -> Step<Event<'b>> {
+        let command = match line.and_then(|line| Command::parse_with(line, self.quirks)) {
+            Ok(Command::Bdat { size, last }) => return self.bdat(size, last, consumed),
+            Ok(command) => command,
+            Err(error) => {
+                self.lost = self.coming == Some(Verb::Bdat) || error == CommandError::ChunkSize;
+                return Step::Event { consumed, event: self.reject(error) };
+            }
+        };
+        let event = match self.admit(&command) {
+            Ok(()) => {
                 self.errors = 0;
                 self.turn = Turn::Reply(command.verb());
                 Event::Command(command)
             }
-            Err(error) => {
-                // A client that offers one recipient too many is told so each time, and is no worse for it.
-                self.errors += u32::from(!matches!(error, CommandError::TooManyRecipients { .. }));
-                self.turn = Turn::Refusal;
-                Event::Rejected(error)
+            Err(error) => self.reject(error),
+        };
+        Step::Event { consumed, event }
+    }
+
+    fn reject<'b>(&mut self, error: CommandError) -> Event<'b> {
+        // A client that offers one recipient too many is told so each time, and is no worse for it; nor is one that has sent its chunks
+        // before it could know that they are not wanted.
+        let innocent =
+            matches!(error, CommandError::TooManyRecipients { .. } | CommandError::OutOfPlace { verb: Verb::Bdat, .. });
+        self.errors += u32::from(!innocent);
+        self.turn = Turn::Refusal;
+        Event::Rejected(error)
+    }
+
+    /// A chunk that belongs here, or one whose octets are thrown away before it is refused.
+    fn bdat<'b>(&mut self, size: u64, last: bool, consumed: usize) -> Step<Event<'b>> {
+        if let Err(error) = self.admit_verb(Verb::Bdat) {
+            self.forget();
+            self.refused = Some(error);
+            self.turn = Turn::Discard { left: size };
+            return Step::Skip { consumed };
+        }
+        self.errors = 0;
+        let first = self.session.state() == State::Rcpt;
+        let limit = self.limits.message;
+        if self.incoming.size.saturating_add(size) > limit {
+            self.incoming.fault = self.incoming.fault.or(Some(ContentFault::TooLarge { limit }));
+        }
+        self.turn = Turn::Chunk { left: size, last };
+        Step::Event { consumed, event: Event::Chunk(Chunk { size, first, last }) }
+    }
+
+    fn discard<'b>(&mut self, input: &'b [u8], left: u64) -> Step<Event<'b>> {
+        let len = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.turn = Turn::Discard { left: left - len as u64 };
+        match (left, len, self.refused.take()) {
+            (0, _, Some(error)) => Step::Event { consumed: 0, event: self.reject(error) },
+            (_, 0, refused) => {
+                self.refused = refused;
+                Step::NeedInput
+            }
+            (_, consumed, refused) => {
+                self.refused = refused;
+                Step::Skip { consumed }
             }
         }
     }
 
-    /// A command that belongs here and is offered.
+    /// There is no transaction any more.
+    fn forget(&mut self) {
+        if matches!(self.session.state(), State::Mail | State::Rcpt | State::Content | State::Chunks | State::Failed) {
+            self.session.content_answered();
+        }
+        (self.incoming, self.transaction) = (Incoming::default(), Transaction::default());
+    }
+
+    /// Whether a command belongs here and is offered.
     #[inline]
-    fn admit<'b>(&mut self, line: &'b [u8]) -> Result<Command<'b>, CommandError> {
-        let command = Command::parse_with(line, self.quirks)?;
+    fn admit(&mut self, command: &Command<'_>) -> Result<(), CommandError> {
         let verb = command.verb();
-        self.session.permits(verb).map_err(|place| CommandError::OutOfPlace { verb, place })?;
-        let extension = matches!(verb, Verb::Auth | Verb::StartTls);
-        if !self.extensions.offers(verb) || extension && !self.session.is_extended() {
-            return Err(CommandError::NotOffered { verb });
+        if let Command::Other(command) = command
+            && !self.extensions.offers_command(command)
+        {
+            return Err(CommandError::UnknownCommand);
         }
-        match &command {
+        self.admit_verb(verb)?;
+        match command {
             Command::Mail { .. } | Command::Auth { .. } if self.require_tls && !self.session.is_secured() => {
-                return Err(CommandError::TlsRequired { verb });
+                Err(CommandError::TlsRequired { verb })
             }
+            Command::Atrn(_) if !self.session.is_authenticated() => Err(CommandError::AuthenticationRequired { verb }),
             Command::Auth { mechanism, .. } if !self.extensions.auth.contains(mechanism) => {
-                return Err(CommandError::UnknownMechanism);
+                Err(CommandError::UnknownMechanism)
             }
-            Command::Mail { .. } | Command::Rcpt { .. } => self.admit_path(&command)?,
-            _ => {}
+            Command::Burl { last, .. } => {
+                self.transaction.last = *last;
+                Ok(())
+            }
+            Command::Data if self.transaction.binary => {
+                Err(CommandError::OutOfPlace { verb, place: Place::BinaryMessage })
+            }
+            Command::Mail { .. } | Command::Rcpt { .. } => self.admit_path(command),
+            _ => Ok(()),
         }
-        Ok(command)
+    }
+
+    #[inline]
+    fn admit_verb(&self, verb: Verb) -> Result<(), CommandError> {
+        self.session.permits(verb).map_err(|place| CommandError::OutOfPlace { verb, place })?;
+        if self.extensions.offers(verb) && (self.session.is_extended() || !verb.is_extension()) {
+            return Ok(());
+        }
+        Err(CommandError::NotOffered { verb })
     }
 
     /// What only MAIL and RCPT have: parameters, a path that may be UTF-8, limits.
@@ -242,17 +370,19 @@ impl Connection {
         if self.require_auth && !self.session.is_authenticated() {
             return Err(CommandError::AuthenticationRequired { verb });
         }
-        self.extensions.check(parameters, verb, self.session.is_extended())?;
+        self.extensions.check(parameters, verb, &self.session)?;
         if verb == Verb::Mail {
-            let (size, limit) = (parameters.size()?.unwrap_or(0), self.limits.message);
+            let (size, limit) = (parameters.size().unwrap_or(0), self.limits.message);
             if size > limit {
                 return Err(CommandError::TooLarge { size, limit });
             }
-            self.smtputf8 = parameters.smtputf8()?;
-        } else if self.recipients >= self.limits.recipients {
+            let (smtputf8, prdr) = (parameters.smtputf8(), parameters.prdr());
+            let binary = parameters.body() == Some(Body::BinaryMime);
+            self.transaction = Transaction { smtputf8, prdr, binary, ..Transaction::default() };
+        } else if self.transaction.recipients >= self.limits.recipients {
             return Err(CommandError::TooManyRecipients { limit: self.limits.recipients });
         }
-        if !ascii && !self.smtputf8 {
+        if !ascii && !self.transaction.smtputf8 {
             return Err(CommandError::Utf8NotAnnounced { verb });
         }
         Ok(())
@@ -284,6 +414,9 @@ impl Connection {
                 return Step::Skip { consumed: len };
             }
         }
+        if let Turn::Chunk { left, last } = self.turn {
+            return self.chunk(input, left, last);
+        }
         match self.incoming.unstuffer.next(input) {
             Unstuffed::Content { consumed, content } => self.content(input, consumed, content),
             Unstuffed::End { consumed } => Step::Event { consumed, event: self.content_end() },
@@ -291,14 +424,65 @@ impl Connection {
         }
     }
 
-    /// A piece of the message as it left the unstuffer.
+    /// The next piece of a chunk. A CR behind which nothing has come yet is held, from one chunk to the next if need be.
+    fn chunk<'b>(&mut self, input: &'b [u8], left: u64, last: bool) -> Step<Event<'b>> {
+        let len = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let piece = input.get(..len).unwrap_or_default();
+        if self.incoming.held_cr && (len > 0 || left == 0 && last) {
+            return self.held(input, left, last);
+        }
+        let content = match piece {
+            [] if left > 0 => return Step::NeedInput,
+            [] => return Step::Event { consumed: 0, event: self.chunk_end(last) },
+            [b'\r'] if left > 1 => return Step::NeedInput,
+            [b'\r'] => {
+                self.incoming.held_cr = true;
+                self.turn = Turn::Chunk { left: 0, last };
+                return Step::Skip { consumed: 1 };
+            }
+            [before @ .., b'\r'] => before,
+            piece => piece,
+        };
+        self.turn = Turn::Chunk { left: left - content.len() as u64, last };
+        self.content(input, content.len(), content)
+    }
+
+    /// The CR that was held, with its LF if it has one.
+    fn held<'b>(&mut self, input: &'b [u8], left: u64, last: bool) -> Step<Event<'b>> {
+        self.incoming.held_cr = false;
+        let (consumed, content) = if left > 0 && input.first() == Some(&b'\n') { (1, "\r\n") } else { (0, "\r") };
+        self.turn = Turn::Chunk { left: left - consumed as u64, last };
+        let normalises = self.line_endings == LineEndings::Normalise && !self.transaction.binary;
+        match self.passed(consumed, if normalises { b"\r\n" } else { content.as_bytes() }) {
+            Step::Skip { consumed: 0 } => self.message(input),
+            step => step,
+        }
+    }
+
+    fn chunk_end<'b>(&mut self, last: bool) -> Event<'b> {
+        if last {
+            return self.content_end();
+        }
+        self.turn = Turn::ChunkReply;
+        Event::ChunkEnd(ChunkEnd { size: self.incoming.size, fault: self.incoming.fault })
+    }
+
+    /// A piece of the message as it left the unstuffer, or a chunk.
     #[inline]
     fn content<'b>(&mut self, input: &'b [u8], consumed: usize, content: &'b [u8]) -> Step<Event<'b>> {
-        if self.line_endings == LineEndings::Normalise && self.incoming.fault.is_none() {
+        let normalises = self.line_endings == LineEndings::Normalise && !self.transaction.binary;
+        if normalises && self.incoming.fault.is_none() {
             return self.normalised(input, consumed - content.len(), content.len());
         }
+        self.passed(consumed, content)
+    }
+
+    /// A piece as it is shown, unless there is a fault.
+    #[inline]
+    fn passed<'b>(&mut self, consumed: usize, content: &'b [u8]) -> Step<Event<'b>> {
         let limit = self.limits.message;
         match self.line_endings {
+            _ if self.transaction.binary => {}
             // Of two faults the one that comes first counts, wherever the pieces are cut.
             LineEndings::Reject if self.incoming.fault.is_none() => {
                 let stray = self.incoming.strays.scan(content).filter(|(at, _)| *at < limit);
@@ -338,12 +522,13 @@ impl Connection {
         let Incoming { mut strays, size, mut fault, mut noted, .. } = core::mem::take(&mut self.incoming);
         let last = strays.finish();
         match self.line_endings {
+            _ if self.transaction.binary => {}
             LineEndings::Reject => fault = fault.or(last.map(|(at, stray)| ContentFault::LineEnding { stray, at })),
             LineEndings::Note => noted = noted.or(last),
             LineEndings::Normalise => {}
         }
         self.incoming.fault = fault;
-        self.turn = Turn::ContentReply(if self.session.is_lmtp() { self.recipients } else { 1 });
+        self.turn = Turn::ContentReply(if self.session.is_lmtp() { self.transaction.recipients } else { 1 });
         Event::ContentEnd(ContentEnd { size, fault, noted })
     }
 
@@ -358,14 +543,20 @@ impl Connection {
     pub fn send(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let code = reply.code();
         match self.turn {
-            Turn::Command | Turn::Sasl | Turn::Content => return Err(Misuse::NothingToAnswer),
+            Turn::Command | Turn::Sasl | Turn::Content | Turn::Chunk { .. } | Turn::Discard { .. } => {
+                return Err(Misuse::NothingToAnswer);
+            }
             Turn::Over => return Err(Misuse::Closed),
-            Turn::ContentReply(_) if code.is_success() => {
+            Turn::ContentReply(_) | Turn::ChunkReply if !code.is_negative() => {
                 if let Some(fault) = self.incoming.fault {
                     return Err(Misuse::FaultyContent { code, fault });
                 }
             }
             _ => {}
+        }
+        let prdr = matches!(self.turn, Turn::ContentReply(_)) && code == Code::PER_RECIPIENT;
+        if prdr && (self.session.is_lmtp() || !self.transaction.prdr) {
+            return Err(Misuse::DoesNotAnswer { code });
         }
         if !self.turn.takes(code) || code == Code::CHALLENGE && reply.challenge().is_err() {
             return Err(Misuse::DoesNotAnswer { code });
@@ -402,36 +593,45 @@ impl Connection {
         match turn {
             Turn::Greeting => self.session.greeted(outcome),
             Turn::Reply(Verb::Auth) if code == Code::CHALLENGE => self.turn = Turn::Sasl,
+            Turn::Reply(Verb::Burl) => self.chunk_answered(Verb::Burl, outcome),
             Turn::Reply(verb) => {
                 self.session.answered(verb, outcome);
                 self.counted(verb, outcome);
             }
-            Turn::ContentReply(left) if left > 1 => self.turn = Turn::ContentReply(left - 1),
-            Turn::ContentReply(_) => {
-                self.session.content_answered();
-                (self.incoming, self.recipients, self.smtputf8) = (Incoming::default(), 0, false);
+            Turn::ChunkReply => self.chunk_answered(Verb::Bdat, outcome),
+            Turn::ContentReply(_) if code == Code::PER_RECIPIENT => {
+                self.turn = Turn::PerRecipient(self.transaction.recipients + 1);
             }
+            Turn::ContentReply(left) if left > 1 => self.turn = Turn::ContentReply(left - 1),
+            Turn::PerRecipient(left) if left > 1 => self.turn = Turn::PerRecipient(left - 1),
+            Turn::ContentReply(_) | Turn::PerRecipient(_) => self.forget(),
             _ => {}
         }
         let spent = self.errors >= self.limits.errors || self.failed_logins >= self.limits.failed_logins;
-        if code == Code::NOT_AVAILABLE || spent {
+        if code == Code::NOT_AVAILABLE || spent || self.lost {
             self.session.close();
         }
         match self.session.state() {
-            State::Tls | State::Closed => self.turn = Turn::Over,
+            State::Tls | State::Turned | State::Closed => self.turn = Turn::Over,
             State::Content if self.turn == Turn::Command => self.turn = Turn::Content,
             _ => {}
+        }
+    }
+
+    /// A part of the message got its reply: unless more of it may follow, the transaction is over.
+    fn chunk_answered(&mut self, verb: Verb, outcome: Outcome) {
+        self.session.answered(verb, outcome);
+        if outcome == Outcome::Refused || core::mem::take(&mut self.transaction.last) {
+            self.forget();
         }
     }
 
     fn counted(&mut self, verb: Verb, outcome: Outcome) {
         match (verb, outcome) {
             (Verb::Auth, Outcome::Refused) => self.failed_logins += 1,
-            (Verb::Rcpt, Outcome::Done) => self.recipients += 1,
-            (Verb::Mail, Outcome::Refused) => self.smtputf8 = false,
-            (Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Rset, Outcome::Done) => {
-                (self.recipients, self.smtputf8) = (0, false);
-            }
+            (Verb::Rcpt, Outcome::Done) => self.transaction.recipients += 1,
+            (Verb::Mail, Outcome::Refused)
+            | (Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Rset | Verb::Xclient, Outcome::Done) => self.forget(),
             _ => {}
         }
     }
@@ -458,7 +658,7 @@ impl Connection {
 
     /// What `EHLO` lists at this point, from what is [offered](Self::offer).
     pub fn capabilities(&self) -> impl Iterator<Item = Capability<'_>> {
-        self.extensions.capabilities(&self.session, self.limits.message)
+        self.extensions.capabilities(&self.session, &self.limits)
     }
 
     /// Says 421 between two commands, because the server stops or the client was silent for too long, and closes.
@@ -512,9 +712,17 @@ impl Connection {
         self.session.state() == State::Closed
     }
 
+    /// Whether the roles are to be reversed now, once `out` is written: make a [`client::Connection`](crate::client::Connection) on the same stream.
+    pub fn is_turned(&self) -> bool {
+        self.session.state() == State::Turned
+    }
+
     /// Where the session is.
     pub fn state(&self) -> State {
-        self.session.state()
+        match self.turn {
+            Turn::Chunk { .. } | Turn::Discard { .. } => State::Content,
+            _ => self.session.state(),
+        }
     }
 
     /// Whether TLS is up.
@@ -556,8 +764,13 @@ impl Turn {
             Self::Reply(Verb::Auth) => code == Code::CHALLENGE || !code.is_intermediate(),
             Self::Reply(Verb::Data) => code == Code::START_MAIL_INPUT || code.is_negative(),
             Self::Refusal => code.is_negative(),
-            Self::Greeting | Self::Reply(_) | Self::ContentReply(_) => !code.is_intermediate(),
-            Self::Command | Self::Sasl | Self::Content | Self::Over => false,
+            Self::ContentReply(_) if code == Code::PER_RECIPIENT => true,
+            Self::Greeting | Self::Reply(_) | Self::ChunkReply | Self::ContentReply(_) | Self::PerRecipient(_) => {
+                !code.is_intermediate()
+            }
+            Self::Command | Self::Sasl | Self::Content | Self::Chunk { .. } | Self::Discard { .. } | Self::Over => {
+                false
+            }
         }
     }
 }

@@ -22,10 +22,18 @@ pub enum State {
     Mail,
     /// In a transaction with a recipient.
     Rcpt,
+    /// A part of the message has come, with `BDAT` or `BURL`, and more is to come.
+    Chunks,
+    /// A part of the message was refused: nothing but `RSET` and `QUIT` goes on from here. A server's connection forgets the transaction by itself and is
+    /// never here. [RFC 3030 section 2](https://www.rfc-editor.org/rfc/rfc3030#section-2).
+    Failed,
     /// The message is being sent.
     Content,
     /// `STARTTLS` was accepted: the next octets are those of TLS.
     Tls,
+    /// `ATRN` was accepted: on the same stream the server is the client of a new session, and the client its server.
+    /// [RFC 2645 section 5.3](https://www.rfc-editor.org/rfc/rfc2645#section-5.3).
+    Turned,
     /// `QUIT` was answered, or the server gave up.
     Closed,
 }
@@ -40,6 +48,10 @@ pub enum Place {
     BeforeMail,
     /// The transaction has no recipient.
     BeforeRcpt,
+    /// A part of the message has come with `BDAT` or `BURL`.
+    AfterChunk,
+    /// The message is `BODY=BINARYMIME`, which `DATA` cannot carry.
+    BinaryMessage,
     /// A transaction is under way.
     WithinTransaction,
     /// The client has logged in.
@@ -60,6 +72,8 @@ impl fmt::Display for Place {
             Self::BeforeHello => "before EHLO or LHLO (RFC 5321 section 4.1.4)",
             Self::BeforeMail => "before MAIL (RFC 5321 section 4.1.4)",
             Self::BeforeRcpt => "without a valid recipient (RFC 5321 section 3.3)",
+            Self::AfterChunk => "after BDAT or BURL (RFC 3030 section 2)",
+            Self::BinaryMessage => "for a message of BODY=BINARYMIME (RFC 3030 section 3)",
             Self::WithinTransaction => "within a transaction (RFC 5321 section 4.1.4)",
             Self::AfterAuth => "after AUTH (RFC 4954 section 4)",
             Self::WithinTls => "within TLS (RFC 3207 section 4.2)",
@@ -78,34 +92,43 @@ pub(crate) enum Outcome {
 }
 
 /// A row of the table: where a command is allowed, and the state after it succeeded; `None` where it leaves it. A refusal never changes
-/// the state, but for `QUIT`, after which there is none.
+/// the state, but for `QUIT`, after which there is none, and for `BDAT` and `BURL`, after which the transaction is over.
 struct Row {
     verb: Verb,
     allowed: &'static [State],
     done: Option<State>,
 }
 
-const QUIT: &[State] = &[State::Refused, State::Nameless, State::Ready, State::Mail, State::Rcpt];
-const ALWAYS: &[State] = &[State::Nameless, State::Ready, State::Mail, State::Rcpt];
+const QUIT: &[State] =
+    &[State::Refused, State::Nameless, State::Ready, State::Mail, State::Rcpt, State::Chunks, State::Failed];
+const ALWAYS: &[State] = &[State::Nameless, State::Ready, State::Mail, State::Rcpt, State::Chunks, State::Failed];
 const READY: &[State] = &[State::Ready];
 const TRANSACTION: &[State] = &[State::Mail, State::Rcpt];
+const CHUNK: &[State] = &[State::Rcpt, State::Chunks];
 
 /// In the order of [`Verb`].
 static TABLE: [Row; Verb::ALL.len()] = [
+    Row { verb: Verb::Atrn, allowed: READY, done: Some(State::Turned) },
     Row { verb: Verb::Auth, allowed: READY, done: None },
+    Row { verb: Verb::Bdat, allowed: CHUNK, done: Some(State::Chunks) },
+    Row { verb: Verb::Burl, allowed: CHUNK, done: Some(State::Chunks) },
     Row { verb: Verb::Data, allowed: &[State::Rcpt], done: Some(State::Content) },
     Row { verb: Verb::Ehlo, allowed: ALWAYS, done: Some(State::Ready) },
+    Row { verb: Verb::Etrn, allowed: READY, done: None },
     Row { verb: Verb::Expn, allowed: ALWAYS, done: None },
     Row { verb: Verb::Helo, allowed: ALWAYS, done: Some(State::Ready) },
     Row { verb: Verb::Help, allowed: ALWAYS, done: None },
     Row { verb: Verb::Lhlo, allowed: ALWAYS, done: Some(State::Ready) },
     Row { verb: Verb::Mail, allowed: READY, done: Some(State::Mail) },
     Row { verb: Verb::Noop, allowed: ALWAYS, done: None },
+    Row { verb: Verb::Other, allowed: ALWAYS, done: None },
     Row { verb: Verb::Quit, allowed: QUIT, done: Some(State::Closed) },
     Row { verb: Verb::Rcpt, allowed: TRANSACTION, done: Some(State::Rcpt) },
     Row { verb: Verb::Rset, allowed: ALWAYS, done: None },
     Row { verb: Verb::StartTls, allowed: READY, done: Some(State::Tls) },
     Row { verb: Verb::Vrfy, allowed: ALWAYS, done: None },
+    Row { verb: Verb::Xclient, allowed: READY, done: Some(State::Nameless) },
+    Row { verb: Verb::Xforward, allowed: READY, done: None },
 ];
 
 fn row(verb: Verb) -> &'static Row {
@@ -170,9 +193,10 @@ impl Session {
         match (self.state, verb) {
             (State::Refused, _) => Place::AfterRefusal,
             (State::Nameless, _) => Place::BeforeHello,
-            (State::Ready, Verb::Rcpt | Verb::Data) => Place::BeforeMail,
-            (State::Mail, Verb::Data) => Place::BeforeRcpt,
-            (State::Mail | State::Rcpt, _) => Place::WithinTransaction,
+            (State::Ready, _) => Place::BeforeMail,
+            (State::Mail, Verb::Data | Verb::Bdat | Verb::Burl) => Place::BeforeRcpt,
+            (State::Chunks, Verb::Data | Verb::Rcpt) | (State::Failed, _) => Place::AfterChunk,
+            (State::Mail | State::Rcpt | State::Chunks, _) => Place::WithinTransaction,
             _ => Place::OutsideSession,
         }
     }
@@ -189,6 +213,9 @@ impl Session {
             self.state = State::Closed;
         }
         if outcome == Outcome::Refused {
+            if matches!(verb, Verb::Bdat | Verb::Burl) {
+                self.state = State::Failed;
+            }
             return;
         }
         self.state = row(verb).done.unwrap_or(self.state);
@@ -197,6 +224,7 @@ impl Session {
             Verb::Helo => self.extended = false,
             Verb::Auth => self.authenticated = true,
             Verb::Rset if self.state != State::Nameless => self.state = State::Ready,
+            Verb::Xclient => (self.extended, self.authenticated) = (false, false),
             _ => {}
         }
     }
@@ -221,7 +249,8 @@ mod tests {
     use super::*;
     use State::*;
 
-    const STATES: [State; 9] = [Greeting, Refused, Nameless, Ready, Mail, Rcpt, Content, Tls, Closed];
+    const STATES: [State; 12] =
+        [Greeting, Refused, Nameless, Ready, Mail, Rcpt, Chunks, Failed, Content, Tls, Turned, Closed];
 
     fn session(state: State) -> Session {
         Session { state, ..Session::new(false, false) }
@@ -236,11 +265,14 @@ mod tests {
 
     /// RFC 5321 section 4.1.4, RFC 3207, RFC 4954, read once more.
     fn belongs(verb: Verb, state: State) -> bool {
-        let talking = matches!(state, Nameless | Ready | Mail | Rcpt);
+        let talking = matches!(state, Nameless | Ready | Mail | Rcpt | Chunks | Failed);
         match verb {
             Verb::Lhlo => false,
             Verb::Quit => talking || state == Refused,
-            Verb::Mail | Verb::Auth | Verb::StartTls => state == Ready,
+            Verb::Mail | Verb::Auth | Verb::StartTls | Verb::Atrn | Verb::Etrn | Verb::Xclient | Verb::Xforward => {
+                state == Ready
+            }
+            Verb::Bdat | Verb::Burl => state == Rcpt || state == Chunks,
             Verb::Rcpt => state == Mail || state == Rcpt,
             Verb::Data => state == Rcpt,
             _ => talking,
@@ -257,9 +289,9 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_changes_nothing_but_after_quit() {
+    fn a_refusal_changes_nothing_but_after_quit_and_chunks() {
         for state in STATES {
-            for verb in Verb::ALL.into_iter().filter(|verb| *verb != Verb::Quit) {
+            for verb in Verb::ALL.into_iter().filter(|verb| !matches!(verb, Verb::Quit | Verb::Bdat | Verb::Burl)) {
                 let mut session = session(state);
                 session.answered(verb, Outcome::Refused);
                 assert_eq!(session.state(), state, "{verb} in {state:?}");

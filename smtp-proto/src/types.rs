@@ -8,6 +8,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use postrider_text_proto::{Escaped, ValueError};
 
+use crate::command::Verb;
 use crate::grammar;
 use crate::limits::Quirks;
 
@@ -515,6 +516,161 @@ impl<'b> ClientName<'b> {
     pub fn host(&self) -> Option<Host<'b>> {
         let literal = AddressLiteral::new(self.0).map(Host::Literal);
         literal.or_else(|_| Domain::new(self.0).map(Host::Domain)).ok()
+    }
+}
+
+/// A list of domains, parted by commas: what `ATRN` asks for. [RFC 2645 section 5.2.1](https://www.rfc-editor.org/rfc/rfc2645#section-5.2.1).
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct DomainList<'b>(&'b [u8]);
+octet_string!(DomainList);
+
+impl<'b> DomainList<'b> {
+    /// Takes `domains` as they are.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or one does not follow the grammar.
+    pub fn new(domains: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
+        let list = Self(domains.as_ref());
+        if list.0.split(|octet| *octet == b',').all(|domain| Domain::new(domain).is_ok()) {
+            return Ok(list);
+        }
+        Err(ValueError { expected: "domains parted by commas (RFC 2645 section 5.2.1)" })
+    }
+
+    /// The domains in order.
+    pub fn iter(&self) -> impl Iterator<Item = Domain<'b>> + use<'b> {
+        self.0.split(|octet| *octet == b',').filter_map(|domain| Domain::new(domain).ok())
+    }
+}
+
+/// What `ETRN` asks for, as it stands. [RFC 1985 section 5](https://www.rfc-editor.org/rfc/rfc1985#section-5).
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct QueueName<'b>(&'b [u8]);
+octet_string!(QueueName);
+
+/// What a [`QueueName`] names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Queue<'b> {
+    /// What waits for a host.
+    Host(Domain<'b>),
+    /// `#`: a queue the server knows by this name.
+    Named(&'b [u8]),
+    /// `@`: what waits for a domain and all below it.
+    Subdomains(Domain<'b>),
+}
+
+impl<'b> QueueName<'b> {
+    /// Takes `name` as it is: a domain, `@` and a domain, or `#` and a name of printable ASCII without spaces.
+    ///
+    /// # Errors
+    ///
+    /// When it is none of them, or has more than 255 octets.
+    pub fn new(name: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
+        let name = Self(name.as_ref());
+        if name.0.len() <= Domain::MAX_LEN && name.parsed().is_some() {
+            return Ok(name);
+        }
+        Err(ValueError { expected: "a domain, @domain or #name (RFC 1985 section 5)" })
+    }
+
+    fn parsed(&self) -> Option<Queue<'b>> {
+        match self.0 {
+            [b'#', queue @ ..] => {
+                (!queue.is_empty() && queue.iter().all(u8::is_ascii_graphic)).then_some(Queue::Named(queue))
+            }
+            [b'@', domain @ ..] => Domain::new(domain).ok().map(Queue::Subdomains),
+            domain => Domain::new(domain).ok().map(Queue::Host),
+        }
+    }
+
+    /// What is named.
+    pub fn queue(&self) -> Queue<'b> {
+        self.parsed().unwrap_or(Queue::Named(self.0))
+    }
+}
+
+/// Where a part of a message is to be fetched: what `BURL` names, as it stands.
+///
+/// ```abnf
+/// absolute-URI = scheme ":" 1*VCHAR
+/// scheme       = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )
+/// ```
+///
+/// [RFC 3986 section 4.3](https://www.rfc-editor.org/rfc/rfc3986#section-4.3), of which no more is checked than keeps the command in one piece.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct Url<'b>(&'b [u8]);
+octet_string!(Url);
+
+impl<'b> Url<'b> {
+    /// Takes `url` as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it has no scheme, or a space, a control character or an octet outside ASCII.
+    pub fn new(url: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
+        let url = url.as_ref();
+        let (scheme, rest) = url.split_at_checked(memchr::memchr(b':', url).unwrap_or_default()).unwrap_or_default();
+        let is_scheme = scheme.first().is_some_and(u8::is_ascii_alphabetic)
+            && scheme.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.'));
+        if is_scheme && rest.len() > 1 && rest.iter().all(u8::is_ascii_graphic) {
+            return Ok(Self(url));
+        }
+        Err(ValueError { expected: "an absolute URI (RFC 3986 section 4.3)" })
+    }
+}
+
+/// A command this crate does not know, byte for byte as it came.
+#[derive(Clone, Eq, PartialEq)]
+pub struct OtherCommand<'b> {
+    keyword: &'b str,
+    argument: Text<'b>,
+}
+
+impl<'b> OtherCommand<'b> {
+    /// Takes a keyword of letters, digits and hyphens, and what follows its space; nothing where that is empty.
+    ///
+    /// # Errors
+    ///
+    /// When the keyword does not follow the grammar or is that of a [`Command`](crate::Command) with a variant of its own, or the argument has a control
+    /// character, or spaces at its end, which would be lost.
+    pub fn new(keyword: &'b str, argument: &'b str) -> Result<Self, ValueError> {
+        if Verb::parse(keyword.as_bytes()) != Verb::Other {
+            return Err(ValueError { expected: "the keyword of a command that is not known" });
+        }
+        Self::from_parts(keyword.as_bytes(), argument.as_bytes())
+    }
+
+    pub(crate) fn from_parts(keyword: &'b [u8], argument: &'b [u8]) -> Result<Self, ValueError> {
+        let expected = "a keyword of letters, digits and hyphens, and text without control characters";
+        let text = core::str::from_utf8(keyword).ok().filter(|_| grammar::is_keyword(keyword));
+        let sound =
+            grammar::is_utf8(argument) && !argument.iter().any(u8::is_ascii_control) && !argument.ends_with(b" ");
+        match text {
+            Some(keyword) if sound => Ok(Self { keyword, argument: Text::received(argument) }),
+            _ => Err(ValueError { expected }),
+        }
+    }
+
+    /// The keyword as it stands.
+    pub const fn keyword(&self) -> &'b str {
+        self.keyword
+    }
+
+    /// What follows it.
+    pub fn argument(&self) -> &[u8] {
+        self.argument.as_bytes()
+    }
+
+    /// Whether this is its keyword, in any case of ASCII letters.
+    pub const fn is(&self, keyword: &str) -> bool {
+        self.keyword.eq_ignore_ascii_case(keyword)
+    }
+}
+
+impl fmt::Debug for OtherCommand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OtherCommand(\"{} {}\")", self.keyword, self.argument)
     }
 }
 

@@ -927,7 +927,8 @@ fn a_client_and_its_commands_show_no_secret() {
 #[test]
 fn no_error_quotes_the_peer() {
     let errors = [
-        Command::parse(b"hunter2"),
+        Command::parse(b"hunter2!"),
+        Command::parse(b"BDAT hunter2"),
         Command::parse(b"MAIL hunter2"),
         Command::parse(b"EHLO hunter2 hunter2"),
         Command::parse(b"AUTH hunter2 hunter2"),

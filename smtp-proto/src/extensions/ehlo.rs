@@ -1,9 +1,11 @@
 //! The lines of the reply to `EHLO`: [RFC 5321 section 4.1.1.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.1).
 
 use alloc::vec::Vec;
+use core::fmt;
 
-use postrider_text_proto::Mechanisms;
+use postrider_text_proto::{Escaped, Mechanisms};
 
+use crate::extensions::timing::{DateTime, hold_seconds};
 use crate::grammar;
 
 /// What a server can do, one line of its reply to `EHLO`.
@@ -16,16 +18,44 @@ use crate::grammar;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Capability<'b> {
+    /// [RFC 2645](https://www.rfc-editor.org/rfc/rfc2645).
+    Atrn,
     /// [RFC 4954 section 3](https://www.rfc-editor.org/rfc/rfc4954#section-3).
     Auth(Mechanisms<'b>),
+    /// [RFC 3030](https://www.rfc-editor.org/rfc/rfc3030).
+    BinaryMime,
+    /// What `BURL` can fetch; `None` may be more after a login. [RFC 4468 section 3.1](https://www.rfc-editor.org/rfc/rfc4468#section-3.1).
+    Burl(Option<&'b [u8]>),
+    /// [RFC 3030](https://www.rfc-editor.org/rfc/rfc3030).
+    Chunking,
+    /// [RFC 4141](https://www.rfc-editor.org/rfc/rfc4141).
+    Conneg,
+    /// [RFC 4141](https://www.rfc-editor.org/rfc/rfc4141).
+    Conperm,
+    /// The shortest time after which a message can be returned, in seconds, if it is told. [RFC 2852](https://www.rfc-editor.org/rfc/rfc2852).
+    DeliverBy(Option<u32>),
+    /// [RFC 3461](https://www.rfc-editor.org/rfc/rfc3461).
+    Dsn,
     /// [RFC 6152](https://www.rfc-editor.org/rfc/rfc6152).
     EightBitMime,
     /// [RFC 2034](https://www.rfc-editor.org/rfc/rfc2034).
     EnhancedStatusCodes,
+    /// [RFC 1985](https://www.rfc-editor.org/rfc/rfc1985).
+    Etrn,
     /// [RFC 5321 section 4.1.1.7](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.7).
     Expn,
+    /// [RFC 4865](https://www.rfc-editor.org/rfc/rfc4865).
+    FutureRelease(FutureRelease<'b>),
     /// [RFC 5321 section 4.1.1.8](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.8).
     Help,
+    /// [RFC 9422](https://www.rfc-editor.org/rfc/rfc9422).
+    Limits(ServerLimits<'b>),
+    /// The name of a profile. [RFC 6710](https://www.rfc-editor.org/rfc/rfc6710).
+    MtPriority(Option<&'b [u8]>),
+    /// [RFC 3885](https://www.rfc-editor.org/rfc/rfc3885).
+    Mtrk,
+    /// What is not wanted, keywords parted by commas. [RFC 3865](https://www.rfc-editor.org/rfc/rfc3865).
+    NoSoliciting(Option<&'b [u8]>),
     /// A line not known.
     Other {
         /// The keyword as it stands.
@@ -35,12 +65,97 @@ pub enum Capability<'b> {
     },
     /// [RFC 2920](https://www.rfc-editor.org/rfc/rfc2920).
     Pipelining,
+    /// [draft-hall-prdr](https://datatracker.ietf.org/doc/html/draft-hall-prdr-00).
+    Prdr,
+    /// [RFC 8689](https://www.rfc-editor.org/rfc/rfc8689).
+    RequireTls,
+    /// [RFC 7293](https://www.rfc-editor.org/rfc/rfc7293).
+    Rrvs,
     /// [RFC 1870 section 4](https://www.rfc-editor.org/rfc/rfc1870#section-4): the largest message taken, in octets; `None` where no number is given, 0 for no limit.
     Size(Option<u64>),
     /// [RFC 6531](https://www.rfc-editor.org/rfc/rfc6531).
     SmtpUtf8,
     /// [RFC 3207](https://www.rfc-editor.org/rfc/rfc3207).
     StartTls,
+    /// [RFC 4405](https://www.rfc-editor.org/rfc/rfc4405).
+    Submitter,
+    /// [RFC 5321 section 4.1.1.6](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.6); any server has it, and need not say so.
+    Vrfy,
+    /// The attributes taken. [Postfix](https://www.postfix.org/XCLIENT_README.html).
+    Xclient(Option<&'b [u8]>),
+    /// The attributes taken. [Postfix](https://www.postfix.org/XFORWARD_README.html).
+    Xforward(Option<&'b [u8]>),
+    /// [Postfix](https://www.postfix.org/VERP_README.html).
+    Xverp,
+}
+
+/// How long a server holds messages at most. [RFC 4865 section 3](https://www.rfc-editor.org/rfc/rfc4865#section-3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FutureRelease<'b> {
+    /// Seconds, 1 to 999,999,999.
+    pub max_seconds: u32,
+    /// The last moment.
+    pub max_moment: DateTime<'b>,
+}
+
+/// What a server takes at most: [RFC 9422](https://www.rfc-editor.org/rfc/rfc9422).
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct ServerLimits<'b>(LimitsSource<'b>);
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum LimitsSource<'b> {
+    Recipients(u32),
+    Wire(&'b [u8]),
+}
+
+impl<'b> ServerLimits<'b> {
+    pub(crate) fn of_recipients(recipients: u32) -> Self {
+        Self(LimitsSource::Recipients(recipients.clamp(1, 999_999)))
+    }
+
+    /// `MAILMAX`: transactions in a session.
+    pub fn transactions(&self) -> Option<u32> {
+        self.find("MAILMAX")
+    }
+
+    /// `RCPTMAX`: recipients in a transaction.
+    pub fn recipients(&self) -> Option<u32> {
+        self.find("RCPTMAX")
+    }
+
+    /// `RCPTDOMAINMAX`: domains among the recipients of a transaction.
+    pub fn recipient_domains(&self) -> Option<u32> {
+        self.find("RCPTDOMAINMAX")
+    }
+
+    /// ```abnf
+    /// limit-param = limit-name-value 0*[SP limit-name-value]
+    /// limit-value = %x31-39 0*5DIGIT    ; of the limits that are numbers: 0 is none
+    /// ```
+    ///
+    /// What does not follow it says nothing.
+    fn find(&self, name: &str) -> Option<u32> {
+        let words = match self.0 {
+            LimitsSource::Recipients(recipients) => return (name == "RCPTMAX").then_some(recipients),
+            LimitsSource::Wire(words) => words,
+        };
+        let value_of = |word: &'b [u8]| {
+            let (found, value) = word.split_at_checked(memchr::memchr(b'=', word)?)?;
+            found.eq_ignore_ascii_case(name.as_bytes()).then(|| value.get(1..)).flatten()
+        };
+        let value = words.split(|octet| *octet == b' ').find_map(value_of)?;
+        let number = grammar::number(value).filter(|_| value.len() <= 6 && !value.starts_with(b"0"))?;
+        u32::try_from(number).ok()
+    }
+}
+
+impl fmt::Debug for ServerLimits<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            LimitsSource::Recipients(recipients) => write!(f, "ServerLimits(RCPTMAX={recipients})"),
+            LimitsSource::Wire(words) => write!(f, "ServerLimits({})", Escaped(words)),
+        }
+    }
 }
 
 impl<'b> Capability<'b> {
@@ -51,54 +166,143 @@ impl<'b> Capability<'b> {
     }
 
     fn known(keyword: &[u8], parameters: Option<&'b [u8]>) -> Option<Self> {
-        let is = |name: &str| keyword.eq_ignore_ascii_case(name.as_bytes());
-        match parameters {
-            Some(words) if is("AUTH") => {
+        let capability = Self::named(keyword)?;
+        let Some(words) = parameters else {
+            return match capability {
+                // They say nothing without.
+                Self::Auth(_) | Self::FutureRelease(_) | Self::Limits(_) => None,
+                capability => Some(capability),
+            };
+        };
+        match capability {
+            Self::Auth(_) => {
                 let mechanisms = Mechanisms::received(words);
-                return mechanisms.iter().next().map(|_| Self::Auth(mechanisms));
+                mechanisms.iter().next().map(|_| Self::Auth(mechanisms))
             }
+            Self::Burl(_) => Some(Self::Burl(Some(words))),
+            Self::DeliverBy(_) => {
+                let seconds = words.split(|octet| *octet == b',').next().unwrap_or_default();
+                let seconds = grammar::number(seconds).filter(|_| seconds.len() <= 9)?;
+                u32::try_from(seconds).ok().map(|seconds| Self::DeliverBy(Some(seconds)))
+            }
+            Self::FutureRelease(_) => {
+                let (seconds, moment) = grammar::word(words);
+                let (max_seconds, max_moment) = (hold_seconds(seconds)?, DateTime::parse(moment?)?);
+                Some(Self::FutureRelease(FutureRelease { max_seconds, max_moment }))
+            }
+            Self::Limits(_) => Some(Self::Limits(ServerLimits(LimitsSource::Wire(words)))),
+            Self::MtPriority(_) => Some(Self::MtPriority(Some(words))),
+            Self::NoSoliciting(_) => Some(Self::NoSoliciting(Some(words))),
+            Self::Size(_) => grammar::number(words).map(|octets| Self::Size(Some(octets))),
             // RFC 6531 section 3.1: parameters that may come one day are passed over.
-            Some(_) if is("SMTPUTF8") => return Some(Self::SmtpUtf8),
-            Some(octets) if is("SIZE") => return grammar::number(octets).map(|octets| Self::Size(Some(octets))),
-            Some(_) => return None,
-            None => {}
+            Self::SmtpUtf8 => Some(Self::SmtpUtf8),
+            Self::Xclient(_) => Some(Self::Xclient(Some(words))),
+            Self::Xforward(_) => Some(Self::Xforward(Some(words))),
+            _ => None,
         }
-        let plain = [
-            ("8BITMIME", Self::EightBitMime),
-            ("ENHANCEDSTATUSCODES", Self::EnhancedStatusCodes),
-            ("EXPN", Self::Expn),
-            ("HELP", Self::Help),
-            ("PIPELINING", Self::Pipelining),
-            ("SIZE", Self::Size(None)),
-            ("SMTPUTF8", Self::SmtpUtf8),
-            ("STARTTLS", Self::StartTls),
-        ];
-        plain.into_iter().find(|(name, _)| is(name)).map(|(_, capability)| capability)
+    }
+
+    /// The capability of that name, without parameters, in any case of ASCII letters.
+    fn named(keyword: &[u8]) -> Option<Self> {
+        let candidate = match (keyword.len(), keyword.first()? | 0x20) {
+            (3, b'd') => Self::Dsn,
+            (4, b'a') if keyword.get(1)? | 0x20 == b't' => Self::Atrn,
+            (4, b'a') => Self::Auth(Mechanisms::received(b"")),
+            (4, b'b') => Self::Burl(None),
+            (4, b'e') if keyword.get(1)? | 0x20 == b't' => Self::Etrn,
+            (4, b'e') => Self::Expn,
+            (4, b'h') => Self::Help,
+            (4, b'm') => Self::Mtrk,
+            (4, b'p') => Self::Prdr,
+            (4, b'r') => Self::Rrvs,
+            (4, b's') => Self::Size(None),
+            (4, b'v') => Self::Vrfy,
+            (5, b'x') => Self::Xverp,
+            (6, b'c') => Self::Conneg,
+            (6, b'l') => Self::Limits(ServerLimits(LimitsSource::Wire(b""))),
+            (7, b'c') => Self::Conperm,
+            (7, b'x') => Self::Xclient(None),
+            (8, b'8') => Self::EightBitMime,
+            (8, b'c') => Self::Chunking,
+            (8, b's') if keyword.get(1)? | 0x20 == b't' => Self::StartTls,
+            (8, b's') => Self::SmtpUtf8,
+            (8, b'x') => Self::Xforward(None),
+            (9, b'd') => Self::DeliverBy(None),
+            (9, b's') => Self::Submitter,
+            (10, b'b') => Self::BinaryMime,
+            (10, b'p') => Self::Pipelining,
+            (10, b'r') => Self::RequireTls,
+            (11, b'm') => Self::MtPriority(None),
+            (13, b'f') => Self::FutureRelease(FutureRelease {
+                max_seconds: 1,
+                max_moment: DateTime::parse(b"1970-01-01T00:00:00Z")?,
+            }),
+            (13, b'n') => Self::NoSoliciting(None),
+            (19, b'e') => Self::EnhancedStatusCodes,
+            _ => return None,
+        };
+        candidate.keyword().eq_ignore_ascii_case(keyword).then_some(candidate)
     }
 
     /// Appends the text of the line, without code and CRLF.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+    pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.keyword());
         match self {
             Self::Auth(mechanisms) => mechanisms.iter().for_each(|mechanism| put(mechanism.as_bytes(), out)),
-            Self::Other { parameters: Some(parameters), .. } => put(parameters, out),
-            Self::Size(Some(octets)) => put(alloc::format!("{octets}").as_bytes(), out),
+            Self::Burl(Some(words))
+            | Self::MtPriority(Some(words))
+            | Self::NoSoliciting(Some(words))
+            | Self::Other { parameters: Some(words), .. }
+            | Self::Xclient(Some(words))
+            | Self::Xforward(Some(words)) => put(words, out),
+            Self::DeliverBy(Some(seconds)) => put_number(u64::from(*seconds), out),
+            Self::FutureRelease(release) => {
+                put_number(u64::from(release.max_seconds), out);
+                put(release.max_moment.as_bytes(), out);
+            }
+            Self::Limits(ServerLimits(LimitsSource::Recipients(recipients))) => {
+                out.extend_from_slice(alloc::format!(" RCPTMAX={recipients}").as_bytes());
+            }
+            Self::Limits(ServerLimits(LimitsSource::Wire(words))) => put(words, out),
+            Self::Size(Some(octets)) => put_number(*octets, out),
             _ => {}
         }
     }
 
     const fn keyword(&self) -> &'b [u8] {
         match self {
+            Self::Atrn => b"ATRN",
             Self::Auth(_) => b"AUTH",
+            Self::BinaryMime => b"BINARYMIME",
+            Self::Burl(_) => b"BURL",
+            Self::Chunking => b"CHUNKING",
+            Self::Conneg => b"CONNEG",
+            Self::Conperm => b"CONPERM",
+            Self::DeliverBy(_) => b"DELIVERBY",
+            Self::Dsn => b"DSN",
             Self::EightBitMime => b"8BITMIME",
             Self::EnhancedStatusCodes => b"ENHANCEDSTATUSCODES",
+            Self::Etrn => b"ETRN",
             Self::Expn => b"EXPN",
+            Self::FutureRelease(_) => b"FUTURERELEASE",
             Self::Help => b"HELP",
+            Self::Limits(_) => b"LIMITS",
+            Self::MtPriority(_) => b"MT-PRIORITY",
+            Self::Mtrk => b"MTRK",
+            Self::NoSoliciting(_) => b"NO-SOLICITING",
             Self::Other { keyword, .. } => keyword,
             Self::Pipelining => b"PIPELINING",
+            Self::Prdr => b"PRDR",
+            Self::RequireTls => b"REQUIRETLS",
+            Self::Rrvs => b"RRVS",
             Self::Size(_) => b"SIZE",
             Self::SmtpUtf8 => b"SMTPUTF8",
             Self::StartTls => b"STARTTLS",
+            Self::Submitter => b"SUBMITTER",
+            Self::Vrfy => b"VRFY",
+            Self::Xclient(_) => b"XCLIENT",
+            Self::Xforward(_) => b"XFORWARD",
+            Self::Xverp => b"XVERP",
         }
     }
 }
@@ -106,4 +310,8 @@ impl<'b> Capability<'b> {
 fn put(parameter: &[u8], out: &mut Vec<u8>) {
     out.push(b' ');
     out.extend_from_slice(parameter);
+}
+
+fn put_number(number: u64, out: &mut Vec<u8>) {
+    put(alloc::format!("{number}").as_bytes(), out);
 }

@@ -7,7 +7,12 @@ pub(crate) fn everything() -> Extensions {
         auth: vec![Mechanism::PLAIN, Mechanism::LOGIN, Mechanism::SCRAM_SHA_256],
         expn: true,
         help: true,
-        other: vec![OtherExtension { line, mail: vec!["X-FROM".to_owned()], rcpt: vec!["X-TO".to_owned()] }],
+        other: vec![OtherExtension {
+            line,
+            mail: vec!["X-FROM".to_owned()],
+            rcpt: vec!["X-TO".to_owned()],
+            ..OtherExtension::default()
+        }],
         smtputf8: true,
         starttls: true,
         ..Extensions::default()

@@ -3,8 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use postrider_smtp_proto::{
-    Capability, Command, Extensions, LineEndings, Mechanism, OtherExtension, Reply, SaslLine, Step, Text, client,
-    server,
+    Capability, Command, Extensions, LineEndings, Mechanism, Reply, SaslLine, Step, Text, client, server,
 };
 
 #[path = "../../../testdata/conversation.rs"]
@@ -78,14 +77,32 @@ fn offered(reply: &Reply<'_>, secured: bool) -> Extensions {
             Capability::SmtpUtf8 => offered.smtputf8 = true,
             Capability::StartTls => offered.starttls = true,
             Capability::Expn => offered.expn = true,
-            Capability::Other { keyword: b"DSN", .. } => {
-                let [mail, rcpt] = [["RET", "ENVID"], ["NOTIFY", "ORCPT"]].map(|words| words.map(str::to_owned).into());
-                offered.other.push(OtherExtension { line: Text::lossy("DSN"), mail, rcpt });
-            }
+            Capability::Atrn => offered.atrn = true,
+            Capability::BinaryMime => offered.binary_mime = true,
+            Capability::Burl(words) => offered.burl = Some(owned(words)),
+            Capability::Chunking => offered.chunking = true,
+            Capability::DeliverBy(seconds) => offered.deliver_by = Some(seconds.unwrap_or(0)),
+            Capability::Dsn => offered.dsn = true,
+            Capability::Etrn => offered.etrn = true,
+            Capability::Limits(_) => offered.limits = true,
+            Capability::MtPriority(words) => offered.mt_priority = Some(owned(words)),
+            Capability::Mtrk => offered.mtrk = true,
+            Capability::NoSoliciting(words) => offered.no_soliciting = Some(owned(words)),
+            Capability::Prdr => offered.prdr = true,
+            Capability::RequireTls => offered.require_tls = true,
+            Capability::Rrvs => offered.rrvs = true,
+            Capability::Submitter => offered.submitter = true,
+            Capability::Xclient(_) => offered.xclient = true,
+            Capability::Xforward(_) => offered.xforward = true,
+            Capability::Xverp => offered.xverp = true,
             _ => {}
         }
     }
     offered
+}
+
+fn owned(words: Option<&[u8]>) -> Text<'static> {
+    Text::lossy(std::str::from_utf8(words.unwrap_or_default()).unwrap()).into_owned()
 }
 
 fn known(mechanism: Mechanism<'_>) -> Option<Mechanism<'static>> {

@@ -1,0 +1,84 @@
+//! Octets in ASCII: [RFC 3461 section 4](https://www.rfc-editor.org/rfc/rfc3461#section-4).
+//!
+//! ```abnf
+//! xtext   = *( xchar / hexchar )
+//! xchar   = %d33-42 / %d44-60 / %d62-126
+//! hexchar = "+" 2(%d48-57 / %d65-70)    ; upper case only
+//! ```
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+/// Undoes xtext. Encoded control characters are refused: what comes out goes into logs and headers.
+pub(crate) fn decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if text.iter().all(|octet| is_xchar(*octet)) {
+        return Some(Cow::Borrowed(text));
+    }
+    octets(text).collect::<Option<Vec<u8>>>().map(Cow::Owned)
+}
+
+/// Whether `text` is xtext, and each octet of what it stands for one that `is` says.
+pub(crate) fn is_xtext(text: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    octets(text).all(|octet| octet.is_some_and(&is))
+}
+
+/// What `text` stands for, octet by octet; `None` where it is not xtext.
+pub(crate) fn octets(text: &[u8]) -> impl Iterator<Item = Option<u8>> {
+    let mut rest = text.iter().copied();
+    core::iter::from_fn(move || {
+        Some(match rest.next()? {
+            b'+' => hex_octet(rest.next(), rest.next()).filter(|octet| !octet.is_ascii_control()),
+            octet => is_xchar(octet).then_some(octet),
+        })
+    })
+}
+
+const fn is_xchar(octet: u8) -> bool {
+    matches!(octet, 33..=42 | 44..=60 | 62..=126)
+}
+
+fn hex_octet(high: Option<u8>, low: Option<u8>) -> Option<u8> {
+    let digit = |octet: u8| match octet {
+        b'0'..=b'9' => Some(octet - b'0'),
+        b'A'..=b'F' => Some(octet - b'A' + 10),
+        _ => None,
+    };
+    Some(digit(high?)? << 4 | digit(low?)?)
+}
+
+/// Appends `octets` in xtext.
+pub(crate) fn encode(octets: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for octet in octets {
+        if is_xchar(*octet) {
+            out.push(*octet);
+        } else {
+            let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or_default();
+            out.extend_from_slice(&[b'+', digit(octet >> 4), digit(octet & 15)]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_not_xtext_is_refused() {
+        for bad in ["a b", "a=b", "a+", "a+2", "a+2b", "a+2G", "gr\u{fc}n", "+0D+0A", "+7F", "\0"] {
+            assert_eq!(decode(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_undoes_encoding(octets in proptest::collection::vec(32_u8.., 0..40)) {
+            prop_assume!(!octets.contains(&0x7F));
+            let mut text = Vec::new();
+            encode(&octets, &mut text);
+            let decoded = decode(&text).map(Cow::into_owned);
+            prop_assert_eq!(decoded, Some(octets));
+        }
+    }
+}
