@@ -5,8 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use postrider_smtp_proto::{
-    Capability, ClientName, Code, Command, Error, LineEndings, Mechanism, Reply, SaslLine, Step, Text, Verb, client,
-    server,
+    Capability, ClientName, Code, Command, Error, LineEndings, Mechanism, Reply, SaslLine, Step, Verb, client, server,
 };
 
 #[path = "support/everything.rs"]
@@ -240,7 +239,6 @@ fn answers_of_a_provider_are_understood() {
 /// Whether a reply to EHLO lists what its file is about.
 fn is_understood(reply: &Reply<'_>, about: Option<&str>) -> bool {
     let listed = |wanted: &Capability<'_>| reply.capabilities().any(|capability| capability == *wanted);
-    let other = |keyword: &'static str| listed(&Capability::Other { keyword: keyword.as_bytes(), parameters: None });
     let always = [Capability::Help, Capability::Size(Some(36_700_160)), Capability::EnhancedStatusCodes];
     let mechanism = |mechanism: &str| {
         reply.capabilities().any(|capability| match capability {
