@@ -8,9 +8,9 @@ use postrider_text_proto::{Framed, LineError, LineScanner, SaslLine, Step};
 
 use crate::command::{Command, Verb};
 use crate::error::{Error, Misuse, ReplyError};
-use crate::extensions::ehlo::Capability;
 use crate::extensions::parameters::Body;
 use crate::limits::{Limits, LineEndings};
+use crate::offered::Offered;
 use crate::outgoing::Outgoing;
 use crate::reply::{Code, Reply};
 use crate::session::{Outcome, Session, State};
@@ -79,8 +79,7 @@ pub struct Connection {
     binary: bool,
     /// The transaction whose replies come has announced `PRDR`.
     prdr: bool,
-    pipelining: bool,
-    chunking: bool,
+    offered: Offered,
     /// Room for a chunk whose line ends change, whose size goes before it.
     scratch: Vec<u8>,
     line_endings: LineEndings,
@@ -146,8 +145,7 @@ impl Connection {
             smtputf8: false,
             binary: false,
             prdr: false,
-            pipelining: false,
-            chunking: false,
+            offered: Offered::default(),
             scratch: Vec::new(),
             line_endings: config.line_endings,
             limits: config.limits,
@@ -213,7 +211,7 @@ impl Connection {
     pub fn chunk(&mut self, content: &[u8], last: bool, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let verb = Verb::Bdat;
         self.may_send(verb)?;
-        if !self.chunking {
+        if !self.offered.chunking {
             return Err(Misuse::NotOffered { verb });
         }
         let mut scratch = core::mem::take(&mut self.scratch);
@@ -240,11 +238,11 @@ impl Connection {
             return Err(Misuse::Closed);
         }
         if let Some(last) = self.waiting.back()
-            && (!self.pipelining || !may_be_followed(*last))
+            && (!self.offered.pipelining || !may_be_followed(*last))
         {
             return Err(Misuse::AwaitingReply { verb: last.verb });
         }
-        if matches!(self.turn, Turn::ContentReply | Turn::PerRecipient) && !self.pipelining {
+        if matches!(self.turn, Turn::ContentReply | Turn::PerRecipient) && !self.offered.pipelining {
             return Err(Misuse::AwaitingReply { verb: Verb::Data });
         }
         if self.waiting.len() >= self.limits.pipelined {
@@ -401,7 +399,9 @@ impl Connection {
             _ if code.is_intermediate() => return Err(ReplyError::Unexpected(code).into()),
             _ => {}
         }
-        if sent.last && self.session.is_lmtp() && !self.transaction.accepted.is_empty() {
+        // Behind a chunk that was refused there are no recipients any more, and one reply says so.
+        let alive = self.session.state() != State::Failed && !self.transaction.accepted.is_empty();
+        if sent.last && alive && self.session.is_lmtp() {
             return Ok(self.last_chunk_replied());
         }
         self.waiting.pop_front();
@@ -448,12 +448,8 @@ impl Connection {
         let (verb, done) = (sent.verb, reply.code().is_success());
         match verb {
             Verb::Ehlo | Verb::Lhlo | Verb::Helo | Verb::Xclient if done => {
-                (self.pipelining, self.chunking) = (false, false);
                 let extended = matches!(verb, Verb::Ehlo | Verb::Lhlo);
-                for capability in reply.capabilities().filter(|_| extended) {
-                    self.pipelining |= capability == Capability::Pipelining;
-                    self.chunking |= capability == Capability::Chunking;
-                }
+                self.offered = if extended { Offered::by(reply) } else { Offered::default() };
             }
             Verb::Mail => self.prdr = sent.prdr && done,
             _ => {}
@@ -513,7 +509,7 @@ impl Connection {
         self.session.secured();
         self.ahead = self.session.clone();
         self.scanner = LineScanner::new();
-        (self.pipelining, self.chunking) = (false, false);
+        self.offered = Offered::default();
         Ok(())
     }
 
@@ -539,12 +535,17 @@ impl Connection {
 
     /// Whether commands may be sent before earlier ones are answered.
     pub fn is_pipelining(&self) -> bool {
-        self.pipelining
+        self.offered.pipelining
     }
 
-    /// Whether a message may be sent in chunks.
-    pub fn is_chunking(&self) -> bool {
-        self.chunking
+    /// Commands that were sent and have no reply; a message has one more.
+    pub fn unanswered(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// What the server has listed since its last `EHLO` or `LHLO`; after `HELO`, `XCLIENT` and TLS nothing.
+    pub fn offered(&self) -> &Offered {
+        &self.offered
     }
 
     /// Whether the roles are reversed now: make a [`server::Connection`](crate::server::Connection) on the same stream.

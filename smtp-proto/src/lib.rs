@@ -10,10 +10,12 @@ mod error;
 mod extensions;
 mod grammar;
 mod limits;
+mod offered;
 mod outgoing;
 mod reply;
 pub mod server;
 mod session;
+pub mod transfer;
 mod types;
 
 pub use postrider_text_proto::{
@@ -29,6 +31,7 @@ pub use crate::extensions::parameters::{Body, Parameter, ParameterList, Paramete
 pub use crate::extensions::timing::{ByMode, DateTime, DeliverBy, Hold, Otherwise, ValidSince};
 pub use crate::extensions::{Extensions, OtherExtension};
 pub use crate::limits::{Limits, LineEndings, Quirks};
+pub use crate::offered::Offered;
 pub use crate::reply::{Code, EnhancedCode, Reply};
 pub use crate::session::{Place, State};
 pub use crate::types::{

@@ -1,0 +1,128 @@
+//! What a client has learnt of a server.
+
+use crate::extensions::ehlo::Capability;
+use crate::extensions::parameters::Keyword;
+use crate::reply::Reply;
+
+/// What a server's reply to `EHLO` or `LHLO` lists, as far as the client goes by it. The rest is in [`Reply::capabilities`].
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Offered {
+    /// `AUTH`, whatever the mechanisms.
+    pub auth: bool,
+    /// `BINARYMIME`.
+    pub binary_mime: bool,
+    /// `CHUNKING`: the message may be sent with [`chunk`](crate::client::Connection::chunk).
+    pub chunking: bool,
+    /// `CONPERM` and `CONNEG`.
+    pub conversion: bool,
+    /// `DELIVERBY`.
+    pub deliver_by: bool,
+    /// `DSN`.
+    pub dsn: bool,
+    /// `8BITMIME`.
+    pub eight_bit_mime: bool,
+    /// `FUTURERELEASE`.
+    pub future_release: bool,
+    /// `LIMITS`, `RCPTDOMAINMAX`: domains among the recipients of a transaction.
+    pub max_domains: Option<u32>,
+    /// `LIMITS`, `RCPTMAX`: recipients in a transaction.
+    pub max_recipients: Option<u32>,
+    /// `SIZE`: the largest message taken, in octets, where there is such a limit.
+    pub max_size: Option<u64>,
+    /// `LIMITS`, `MAILMAX`: transactions in a session.
+    pub max_transactions: Option<u32>,
+    /// `MT-PRIORITY`.
+    pub mt_priority: bool,
+    /// `MTRK`.
+    pub mtrk: bool,
+    /// `NO-SOLICITING`.
+    pub no_soliciting: bool,
+    /// `PIPELINING`: commands may be sent before earlier ones are answered.
+    pub pipelining: bool,
+    /// `PRDR`.
+    pub prdr: bool,
+    /// `REQUIRETLS`.
+    pub require_tls: bool,
+    /// `RRVS`.
+    pub rrvs: bool,
+    /// `SIZE`, with or without a limit.
+    pub size: bool,
+    /// `SMTPUTF8`.
+    pub smtputf8: bool,
+    /// `STARTTLS`.
+    pub starttls: bool,
+    /// `SUBMITTER`.
+    pub submitter: bool,
+    /// `XCLIENT`.
+    pub xclient: bool,
+    /// `XFORWARD`.
+    pub xforward: bool,
+    /// `XVERP`.
+    pub xverp: bool,
+}
+
+impl Offered {
+    /// What a reply to `EHLO` or `LHLO` lists.
+    pub fn by(reply: &Reply<'_>) -> Self {
+        let mut offered = Self::default();
+        reply.capabilities().for_each(|capability| offered.note(&capability));
+        offered
+    }
+
+    fn note(&mut self, capability: &Capability<'_>) {
+        match capability {
+            Capability::Auth(_) => self.auth = true,
+            Capability::BinaryMime => self.binary_mime = true,
+            Capability::Chunking => self.chunking = true,
+            Capability::Conneg | Capability::Conperm => self.conversion = true,
+            Capability::DeliverBy(_) => self.deliver_by = true,
+            Capability::Dsn => self.dsn = true,
+            Capability::EightBitMime => self.eight_bit_mime = true,
+            Capability::FutureRelease(_) => self.future_release = true,
+            Capability::Limits(limits) => {
+                self.max_domains = limits.recipient_domains();
+                self.max_recipients = limits.recipients();
+                self.max_transactions = limits.transactions();
+            }
+            Capability::MtPriority(_) => self.mt_priority = true,
+            Capability::Mtrk => self.mtrk = true,
+            Capability::NoSoliciting(_) => self.no_soliciting = true,
+            Capability::Pipelining => self.pipelining = true,
+            Capability::Prdr => self.prdr = true,
+            Capability::RequireTls => self.require_tls = true,
+            Capability::Rrvs => self.rrvs = true,
+            Capability::Size(limit) => (self.size, self.max_size) = (true, limit.filter(|octets| *octets > 0)),
+            Capability::SmtpUtf8 => self.smtputf8 = true,
+            Capability::StartTls => self.starttls = true,
+            Capability::Submitter => self.submitter = true,
+            Capability::Xclient(_) => self.xclient = true,
+            Capability::Xforward(_) => self.xforward = true,
+            Capability::Xverp => self.xverp = true,
+            _ => {}
+        }
+    }
+
+    /// Whether the server takes the parameter.
+    pub(crate) fn takes(&self, keyword: Keyword) -> bool {
+        match keyword {
+            Keyword::Auth => self.auth,
+            Keyword::Body => self.eight_bit_mime,
+            Keyword::By => self.deliver_by,
+            Keyword::Conneg | Keyword::Conperm => self.conversion,
+            Keyword::EnvelopeId | Keyword::Notify | Keyword::OriginalRecipient | Keyword::Ret => self.dsn,
+            Keyword::HoldFor | Keyword::HoldUntil => self.future_release,
+            Keyword::MtPriority => self.mt_priority,
+            Keyword::Mtrk => self.mtrk,
+            Keyword::Prdr => self.prdr,
+            Keyword::RequireTls => self.require_tls,
+            Keyword::Rrvs => self.rrvs,
+            Keyword::Size => self.size,
+            Keyword::SmtpUtf8 => self.smtputf8,
+            Keyword::Solicit => self.no_soliciting,
+            Keyword::Submitter => self.submitter,
+            Keyword::Transid => false,
+            Keyword::Xverp => self.xverp,
+        }
+    }
+}
