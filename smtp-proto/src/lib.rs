@@ -4,15 +4,21 @@
 
 extern crate alloc;
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 pub mod client;
 mod command;
 mod error;
 mod extensions;
 mod grammar;
+#[cfg(feature = "idna")]
+mod idna;
 mod limits;
 mod offered;
 mod outgoing;
 mod reply;
+#[cfg(feature = "serde")]
+mod serde;
 pub mod server;
 mod session;
 pub mod transfer;

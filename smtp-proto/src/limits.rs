@@ -2,6 +2,7 @@
 
 /// Bounds on what a peer can make a connection accept. The defaults suit a server on the open network.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize), serde(default))]
 pub struct Limits {
     /// Octets of a command line, CRLF included.
     ///
@@ -56,6 +57,7 @@ impl Default for Limits {
 
 /// Mistakes of peers that are forgiven. None is by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize), serde(default))]
 pub struct Quirks {
     /// Spaces after `FROM:` and `TO:`, as in `MAIL FROM: <a@b>`, which
     /// [RFC 5321 section 3.3](https://www.rfc-editor.org/rfc/rfc5321#section-3.3) forbids and many programs send.
@@ -69,6 +71,7 @@ pub struct Quirks {
 /// [RFC 5321 section 2.3.8](https://www.rfc-editor.org/rfc/rfc5321#section-2.3.8) forbids it. It is looked for after dot-stuffing is undone: what is
 /// the message's end never depends on this choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum LineEndings {
     /// The message is refused, once its end has come.
     #[default]

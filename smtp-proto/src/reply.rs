@@ -194,7 +194,7 @@ impl EnhancedCode {
         }
     }
 
-    fn parse(text: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let mut parts = text.split(|octet| *octet == b'.');
         let mut number = || {
             let digits = parts.next().filter(|digits| matches!(digits.len(), 1..=3))?;

@@ -1,5 +1,7 @@
 //! One message to many recipients: against servers that say what a script says, and against our own with a mind of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use postrider_smtp_proto::client::{self, Connection};
 use postrider_smtp_proto::server::{self, Event};
 use postrider_smtp_proto::transfer::{Carrier, Envelope, Next, Outcome, Recipient, Transfer, Unsuited};
