@@ -11,6 +11,8 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::networks::Networks;
+
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -53,6 +55,8 @@ pub struct Config {
     pub tls: Tls,
     /// Logins.
     pub auth: Auth,
+    /// Networks that are not treated like the rest.
+    pub trust: Trust,
     /// What clients may cost.
     pub limits: Limits,
     /// How long clients may take.
@@ -107,6 +111,14 @@ pub struct Auth {
     pub remember_seconds: u64,
 }
 
+/// Networks that are not treated like the rest.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trust {
+    /// Where many share an address, as behind a webmail: a failed login counts against the user alone.
+    pub shared: Networks,
+}
+
 /// What clients may cost.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -153,6 +165,7 @@ impl Default for Config {
             listen: Listen::default(),
             tls: Tls::default(),
             auth: Auth::default(),
+            trust: Trust::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }
@@ -328,6 +341,7 @@ mod tests {
             ("[limits]\nconnections = 0\n", "line 2"),
             ("\ndomains = [\"a b\"]\n", "line 2"),
             ("data = \"\"\n", "line 1"),
+            ("[trust]\nshared = [\"192.0.2.1/24\"]\n", "expected 192.0.2.0/24"),
             ("[timeouts]\nread_seconds = 9223372036854775807\n", "line 2"),
         ] {
             let error = load(text).unwrap_err().to_string();

@@ -8,7 +8,7 @@
 //! | [`maildrop`], [`retrieval`] | a Maildir as POP3 sees it |
 //! | [`accounts`], [`login`], [`sasl`] | who has a mailbox, and who has proved to be its owner |
 //! | [`admission`] | how many connections at a time |
-//! | [`config`], [`tls`], [`log`] | what the operator decides |
+//! | [`config`], [`networks`], [`tls`], [`log`] | what the operator decides |
 //! | [`server`] | listens, starts sessions, ends in order |
 //! | [`program`] | the command line of the programs |
 
@@ -20,6 +20,7 @@ pub mod driver;
 pub mod log;
 pub mod login;
 pub mod maildrop;
+pub mod networks;
 pub mod pop3;
 pub mod program;
 pub mod retrieval;

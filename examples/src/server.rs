@@ -129,7 +129,8 @@ impl Site {
         if !config.postmaster.is_empty() && accounts.find(&config.postmaster).is_none() {
             warn!(postmaster = config.postmaster, "there is no such account: mail for postmaster is refused");
         }
-        let logins = Arc::new(Logins::new(accounts, Duration::from_secs(config.auth.remember_seconds))?);
+        let logins = Logins::new(accounts, Duration::from_secs(config.auth.remember_seconds))?;
+        let logins = Arc::new(logins.sharing(config.trust.shared.clone()));
         Ok(Self {
             sasl: Sasl::new(Arc::clone(&logins)),
             logins,
