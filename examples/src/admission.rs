@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
@@ -15,6 +15,16 @@ pub enum Full {
     /// The address has as many as it may.
     #[error("too many connections from your address")]
     Address,
+}
+
+impl Full {
+    /// What SMTP says of it: the system does not accept messages now, or it is about this client.
+    pub fn enhanced_code(self) -> &'static str {
+        match self {
+            Self::Server => "4.3.2",
+            Self::Address => "4.7.0",
+        }
+    }
 }
 
 /// Counts connections. Clones count together.
@@ -35,8 +45,9 @@ struct Present {
 /// A connection that counts as long as this is held.
 #[derive(Debug)]
 pub struct Admitted {
-    address: IpAddr,
-    present: Arc<Mutex<Present>>,
+    /// Whose it is, once that is known.
+    address: Option<IpAddr>,
+    admission: Admission,
 }
 
 impl Admission {
@@ -45,36 +56,60 @@ impl Admission {
         Self { limit, per_address, present: Arc::default() }
     }
 
-    /// Counts a connection from `address`.
+    /// Counts a connection of which it is not known yet whose it is.
     ///
     /// # Errors
     ///
-    /// When it would be one too many.
-    pub fn admit(&self, address: IpAddr) -> Result<Admitted, Full> {
-        let address = network(address);
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+    /// [`Full::Server`] when it would be one too many.
+    pub fn enter(&self) -> Result<Admitted, Full> {
+        let mut present = self.present();
         if present.all >= self.limit {
             return Err(Full::Server);
         }
-        if present.by_address.get(&address).is_some_and(|count| *count >= self.per_address) {
+        present.all += 1;
+        Ok(Admitted { address: None, admission: self.clone() })
+    }
+
+    fn present(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admitted {
+    /// Counts the connection as one from `address`.
+    ///
+    /// # Errors
+    ///
+    /// When it would be one too many from there.
+    pub fn belongs_to(&mut self, address: IpAddr) -> Result<(), Full> {
+        self.leave();
+        let address = network(address);
+        let mut present = self.admission.present();
+        let count = present.by_address.entry(address).or_default();
+        if *count >= self.admission.per_address {
             return Err(Full::Address);
         }
-        present.all += 1;
-        *present.by_address.entry(address).or_default() += 1;
-        Ok(Admitted { address, present: Arc::clone(&self.present) })
+        *count += 1;
+        self.address = Some(address);
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        let Some(address) = self.address.take() else { return };
+        let mut present = self.admission.present();
+        if let Some(count) = present.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                present.by_address.remove(&address);
+            }
+        }
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        present.all -= 1;
-        if let Some(count) = present.by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                present.by_address.remove(&self.address);
-            }
-        }
+        self.leave();
+        self.admission.present().all -= 1;
     }
 }
 
@@ -89,6 +124,13 @@ pub fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Admission {
+        fn admit(&self, address: IpAddr) -> Result<Admitted, Full> {
+            let mut admitted = self.enter()?;
+            admitted.belongs_to(address).map(|()| admitted)
+        }
+    }
 
     #[test]
     fn connections_count_while_they_last() {

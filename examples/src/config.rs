@@ -115,6 +115,8 @@ pub struct Auth {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Trust {
+    /// Proxies, which begin each connection with a PROXY header. What they say is believed.
+    pub proxies: Networks,
     /// Where many share an address, as behind a webmail: a failed login counts against the user alone.
     pub shared: Networks,
 }
@@ -147,6 +149,9 @@ pub struct Timeouts {
     /// For a client to take any of what is sent to it.
     #[serde(deserialize_with = "seconds_not_0")]
     pub write_seconds: u64,
+    /// For a proxy to send its header.
+    #[serde(deserialize_with = "seconds_not_0")]
+    pub proxy_seconds: u64,
     /// For a TLS handshake.
     #[serde(deserialize_with = "seconds_not_0")]
     pub handshake_seconds: u64,
@@ -200,7 +205,7 @@ impl Default for Limits {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { read_seconds: 0, write_seconds: 300, handshake_seconds: 30, shutdown_seconds: 30 }
+        Self { read_seconds: 0, write_seconds: 300, proxy_seconds: 10, handshake_seconds: 30, shutdown_seconds: 30 }
     }
 }
 
@@ -341,6 +346,8 @@ mod tests {
             ("[limits]\nconnections = 0\n", "line 2"),
             ("\ndomains = [\"a b\"]\n", "line 2"),
             ("data = \"\"\n", "line 1"),
+            ("[timeouts]\nproxy_seconds = 0\n", "line 2"),
+            ("[trust]\nproxies = \"any\"\n", "line 2"),
             ("[trust]\nshared = [\"192.0.2.1/24\"]\n", "expected 192.0.2.0/24"),
             ("[timeouts]\nread_seconds = 9223372036854775807\n", "line 2"),
         ] {

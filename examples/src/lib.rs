@@ -7,6 +7,7 @@
 //! | [`delivery`] | puts messages into Maildirs; many share a sync |
 //! | [`maildrop`], [`retrieval`] | a Maildir as POP3 sees it |
 //! | [`accounts`], [`login`], [`sasl`] | who has a mailbox, and who has proved to be its owner |
+//! | [`proxy`] | whose connection a proxy passes on |
 //! | [`admission`] | how many connections at a time |
 //! | [`config`], [`networks`], [`tls`], [`log`] | what the operator decides |
 //! | [`server`] | listens, starts sessions, ends in order |
@@ -23,6 +24,7 @@ pub mod maildrop;
 pub mod networks;
 pub mod pop3;
 pub mod program;
+pub mod proxy;
 pub mod retrieval;
 pub mod sasl;
 pub mod server;

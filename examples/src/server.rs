@@ -18,13 +18,14 @@ use tokio_rustls::rustls::ServerConfig;
 use tracing::{debug, error, info, warn};
 
 use crate::accounts::{Account, Accounts, AccountsError};
-use crate::admission::{Admission, Admitted};
+use crate::admission::{Admission, Admitted, Full};
 use crate::config::{Address, Config, Listen};
 use crate::delivery::Deliverer;
 use crate::driver::{Driver, Failure, Session, Stop};
 use crate::login::Logins;
 use crate::maildrop::Snapshots;
 use crate::pop3::Pop3;
+use crate::proxy::{self, ProxyError};
 use crate::sasl::Sasl;
 use crate::smtp::{Role, Smtp};
 use crate::tls::{self, TlsError};
@@ -92,10 +93,10 @@ impl Protocol {
     }
 
     /// What is said to a connection that is one too many.
-    fn refusal(self, why: &str) -> Option<String> {
+    fn refusal(self, why: Full) -> Option<String> {
         match self {
             Self::Pop3 => Some(format!("-ERR [SYS/TEMP] {why}\r\n")),
-            Self::Lmtp | Self::Smtp | Self::Submission => Some(format!("421 4.3.2 {why}\r\n")),
+            Self::Lmtp | Self::Smtp | Self::Submission => Some(format!("421 {} {why}\r\n", why.enhanced_code())),
             Self::Pop3s | Self::Submissions => None,
         }
     }
@@ -294,6 +295,16 @@ struct Door {
     running: mpsc::Sender<()>,
 }
 
+/// A connection before its session.
+struct Arrival {
+    protocol: Protocol,
+    stream: TcpStream,
+    peer: SocketAddr,
+    /// What the peer connected to.
+    local: SocketAddr,
+    ticket: Ticket,
+}
+
 /// What counts a connection while it lasts.
 type Ticket = (Admitted, mpsc::Sender<()>);
 
@@ -301,7 +312,7 @@ impl Door {
     async fn accept(self, protocol: Protocol, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.admit(protocol, stream, peer),
+                Ok((stream, peer)) => self.enter(protocol, stream, peer),
                 Err(error) => {
                     // Out of file descriptors, mostly: trying again at once would only burn the processor.
                     error!(%protocol, %error, "cannot accept");
@@ -311,45 +322,64 @@ impl Door {
         }
     }
 
-    fn admit(&self, protocol: Protocol, stream: TcpStream, peer: SocketAddr) {
-        match self.admission.admit(peer.ip()) {
-            Ok(admitted) => self.serve(protocol, stream, peer, (admitted, self.running.clone())),
-            Err(full) => {
-                warn!(%protocol, %peer, "{full}");
-                if let Some(refusal) = protocol.refusal(&full.to_string()) {
-                    tokio::spawn(refuse(stream, refusal));
-                }
-            }
-        }
-    }
-
-    fn serve(&self, protocol: Protocol, stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
-        debug!(%protocol, %peer, "connected");
+    fn enter(&self, protocol: Protocol, stream: TcpStream, peer: SocketAddr) {
+        let admitted = match self.admission.enter() {
+            Ok(admitted) => admitted,
+            Err(full) => return send_away(protocol, stream, peer, full),
+        };
         // Answers are written whole; none gains from waiting.
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
-        let tls = protocol.begins_with_tls();
-        let smtp = |role| Smtp::new(Arc::clone(&self.site), role, peer, local, tls);
-        match protocol {
-            Protocol::Lmtp => self.spawn(protocol, smtp(Role::Lmtp), stream, peer, ticket),
-            Protocol::Smtp => self.spawn(protocol, smtp(Role::Relay), stream, peer, ticket),
-            Protocol::Submission | Protocol::Submissions => {
-                self.spawn(protocol, smtp(Role::Submission), stream, peer, ticket);
-            }
-            Protocol::Pop3 | Protocol::Pop3s => {
-                self.spawn(protocol, Pop3::new(Arc::clone(&self.site), peer, tls), stream, peer, ticket);
-            }
+        let arrival = Arrival { protocol, stream, peer, local, ticket: (admitted, self.running.clone()) };
+        if self.site.config.trust.proxies.contains(peer.ip()) {
+            tokio::spawn(self.clone().behind_proxy(arrival));
+        } else {
+            self.admit(arrival);
         }
     }
 
-    fn spawn<S: Session + 'static>(
-        &self,
-        protocol: Protocol,
-        session: S,
-        stream: TcpStream,
-        peer: SocketAddr,
-        ticket: Ticket,
-    ) {
+    /// A proxy's word counts for whose connection it is: for limits, logins, the log and the trace.
+    async fn behind_proxy(mut self, mut arrival: Arrival) {
+        let patience = Duration::from_secs(self.site.config.timeouts.proxy_seconds);
+        let received = tokio::select! {
+            biased;
+            _ = self.stopped.wait_for(|stop| *stop) => return,
+            received = timeout(patience, proxy::receive(&mut arrival.stream)) => received,
+        };
+        let (protocol, proxy) = (arrival.protocol, arrival.peer);
+        match received {
+            Ok(Ok(Some(of))) => (arrival.peer, arrival.local) = (of.source, of.destination),
+            Ok(Ok(None)) => {}
+            // As when a proxy looks whether somebody is there.
+            Ok(Err(error @ ProxyError::Lost(_))) => return debug!(%protocol, %proxy, %error, "ended"),
+            Ok(Err(error)) => return warn!(%protocol, %proxy, %error, "ended"),
+            Err(_) => return warn!(%protocol, %proxy, "no whole PROXY header for {patience:?}"),
+        }
+        self.admit(arrival);
+    }
+
+    fn admit(&self, mut arrival: Arrival) {
+        match arrival.ticket.0.belongs_to(arrival.peer.ip()) {
+            Ok(()) => self.serve(arrival),
+            Err(full) => send_away(arrival.protocol, arrival.stream, arrival.peer, full),
+        }
+    }
+
+    fn serve(&self, arrival: Arrival) {
+        let Arrival { protocol, peer, local, .. } = arrival;
+        debug!(%protocol, %peer, "connected");
+        let tls = protocol.begins_with_tls();
+        let smtp = |role| Smtp::new(Arc::clone(&self.site), role, peer, local, tls);
+        match protocol {
+            Protocol::Lmtp => self.spawn(smtp(Role::Lmtp), arrival),
+            Protocol::Smtp => self.spawn(smtp(Role::Relay), arrival),
+            Protocol::Submission | Protocol::Submissions => self.spawn(smtp(Role::Submission), arrival),
+            Protocol::Pop3 | Protocol::Pop3s => self.spawn(Pop3::new(Arc::clone(&self.site), peer, tls), arrival),
+        }
+    }
+
+    fn spawn<S: Session + 'static>(&self, session: S, arrival: Arrival) {
+        let Arrival { protocol, stream, peer, ticket, .. } = arrival;
         let timeouts = self.site.config.timeouts.driver();
         let driver = Driver::new(session, stream, Some(self.site.tls()), timeouts, self.stopped.clone());
         tokio::spawn(async move {
@@ -360,6 +390,14 @@ impl Door {
             }
             drop(ticket);
         });
+    }
+}
+
+/// A connection that is one too many is told so, where it would understand.
+fn send_away(protocol: Protocol, stream: TcpStream, peer: SocketAddr, full: Full) {
+    warn!(%protocol, %peer, "{full}");
+    if let Some(refusal) = protocol.refusal(full) {
+        tokio::spawn(refuse(stream, refusal));
     }
 }
 
