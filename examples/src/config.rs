@@ -57,6 +57,8 @@ pub struct Config {
     pub auth: Auth,
     /// Networks that are not treated like the rest.
     pub trust: Trust,
+    /// Clients that speak before they are greeted.
+    pub early_talkers: EarlyTalkers,
     /// What clients may cost.
     pub limits: Limits,
     /// How long clients may take.
@@ -112,13 +114,27 @@ pub struct Auth {
 }
 
 /// Networks that are not treated like the rest.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Trust {
     /// Proxies, which begin each connection with a PROXY header. What they say is believed.
     pub proxies: Networks,
+    /// Not looked at as early talkers.
+    pub greeted_at_once: Networks,
     /// Where many share an address, as behind a webmail: a failed login counts against the user alone.
     pub shared: Networks,
+}
+
+/// Clients of the SMTP port that speak before they are greeted.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EarlyTalkers {
+    /// Seconds for which a client is kept waiting for the greeting; 0: not at all.
+    #[serde(deserialize_with = "pause")]
+    pub pause_seconds: u64,
+    /// Seconds for which a client that has waited is not kept waiting again.
+    #[serde(deserialize_with = "seconds")]
+    pub remember_seconds: u64,
 }
 
 /// What clients may cost.
@@ -171,6 +187,7 @@ impl Default for Config {
             tls: Tls::default(),
             auth: Auth::default(),
             trust: Trust::default(),
+            early_talkers: EarlyTalkers::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }
@@ -194,6 +211,19 @@ impl Default for Listen {
 impl Default for Auth {
     fn default() -> Self {
         Self { plaintext: false, remember_seconds: 300 }
+    }
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self { proxies: Networks::default(), greeted_at_once: Networks::loopback(), shared: Networks::default() }
+    }
+}
+
+/// Two seconds are unnoticed by those that wait five minutes for a greeting, and more than those have that are in a hurry.
+impl Default for EarlyTalkers {
+    fn default() -> Self {
+        Self { pause_seconds: 2, remember_seconds: 24 * 60 * 60 }
     }
 }
 
@@ -252,6 +282,14 @@ fn seconds_not_0<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::E
     match seconds(deserializer)? {
         0 => Err(D::Error::custom("expected 1 second at least, found 0")),
         seconds => Ok(seconds),
+    }
+}
+
+/// A client gives up on a greeting after 5 minutes: [RFC 5321 section 4.5.3.2.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2.1).
+fn pause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        seconds @ 0..=60 => Ok(seconds),
+        found => Err(D::Error::custom(format_args!("expected 0 to 60 seconds, found {found}"))),
     }
 }
 
@@ -348,6 +386,7 @@ mod tests {
             ("data = \"\"\n", "line 1"),
             ("[timeouts]\nproxy_seconds = 0\n", "line 2"),
             ("[trust]\nproxies = \"any\"\n", "line 2"),
+            ("[early_talkers]\npause_seconds = 61\n", "0 to 60 seconds, found 61"),
             ("[trust]\nshared = [\"192.0.2.1/24\"]\n", "expected 192.0.2.0/24"),
             ("[timeouts]\nread_seconds = 9223372036854775807\n", "line 2"),
         ] {

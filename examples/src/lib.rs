@@ -9,6 +9,8 @@
 //! | [`accounts`], [`login`], [`sasl`] | who has a mailbox, and who has proved to be its owner |
 //! | [`proxy`] | whose connection a proxy passes on |
 //! | [`admission`] | how many connections at a time |
+//! | [`early`] | who speaks before the greeting |
+//! | [`expiring`] | addresses that are remembered for a while |
 //! | [`config`], [`networks`], [`tls`], [`log`] | what the operator decides |
 //! | [`server`] | listens, starts sessions, ends in order |
 //! | [`program`] | the command line of the programs |
@@ -18,6 +20,8 @@ pub mod admission;
 pub mod config;
 pub mod delivery;
 pub mod driver;
+pub mod early;
+pub mod expiring;
 pub mod log;
 pub mod login;
 pub mod maildrop;

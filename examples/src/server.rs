@@ -22,12 +22,13 @@ use crate::admission::{Admission, Admitted, Full};
 use crate::config::{Address, Config, Listen};
 use crate::delivery::Deliverer;
 use crate::driver::{Driver, Failure, Session, Stop};
+use crate::early::{Behaviour, EarlyTalkers};
 use crate::login::Logins;
 use crate::maildrop::Snapshots;
 use crate::pop3::Pop3;
 use crate::proxy::{self, ProxyError};
 use crate::sasl::Sasl;
-use crate::smtp::{Role, Smtp};
+use crate::smtp::{Role, Smtp, Welcome};
 use crate::tls::{self, TlsError};
 
 /// Why a server does not start.
@@ -239,6 +240,7 @@ impl Server {
         let door = Door {
             site: Arc::clone(&self.site),
             admission: Admission::new(limits.connections, limits.connections_per_address),
+            early: Arc::new(EarlyTalkers::new(&self.site.config)),
             stopped,
             running,
         };
@@ -291,6 +293,7 @@ fn addresses(listen: &Listen) -> [(Protocol, Address); 6] {
 struct Door {
     site: Arc<Site>,
     admission: Admission,
+    early: Arc<EarlyTalkers>,
     stopped: watch::Receiver<bool>,
     running: mpsc::Sender<()>,
 }
@@ -359,20 +362,42 @@ impl Door {
     }
 
     fn admit(&self, mut arrival: Arrival) {
-        match arrival.ticket.0.belongs_to(arrival.peer.ip()) {
-            Ok(()) => self.serve(arrival),
-            Err(full) => send_away(arrival.protocol, arrival.stream, arrival.peer, full),
+        let address = arrival.peer.ip();
+        if let Err(full) = arrival.ticket.0.belongs_to(address) {
+            send_away(arrival.protocol, arrival.stream, arrival.peer, full);
+        } else if arrival.protocol == Protocol::Smtp && self.early.suspects(address) {
+            tokio::spawn(self.clone().watch(arrival));
+        } else {
+            self.serve(arrival, Welcome::Warm);
         }
     }
 
-    fn serve(&self, arrival: Arrival) {
+    /// Greets whoever can wait for it.
+    async fn watch(mut self, arrival: Arrival) {
+        let (protocol, peer) = (arrival.protocol, arrival.peer);
+        let behaviour = tokio::select! {
+            biased;
+            _ = self.stopped.wait_for(|stop| *stop) => return,
+            behaviour = self.early.watch(peer.ip(), &arrival.stream) => behaviour,
+        };
+        match behaviour {
+            Behaviour::Left => debug!(%protocol, %peer, "left before the greeting"),
+            Behaviour::Spoke => {
+                info!(%protocol, %peer, "refused: spoke before the greeting");
+                self.serve(arrival, Welcome::Refusal);
+            }
+            Behaviour::Waited => self.serve(arrival, Welcome::Warm),
+        }
+    }
+
+    fn serve(&self, arrival: Arrival, welcome: Welcome) {
         let Arrival { protocol, peer, local, .. } = arrival;
         debug!(%protocol, %peer, "connected");
         let tls = protocol.begins_with_tls();
         let smtp = |role| Smtp::new(Arc::clone(&self.site), role, peer, local, tls);
         match protocol {
             Protocol::Lmtp => self.spawn(smtp(Role::Lmtp), arrival),
-            Protocol::Smtp => self.spawn(smtp(Role::Relay), arrival),
+            Protocol::Smtp => self.spawn(smtp(Role::Relay).with_welcome(welcome), arrival),
             Protocol::Submission | Protocol::Submissions => self.spawn(smtp(Role::Submission), arrival),
             Protocol::Pop3 | Protocol::Pop3s => self.spawn(Pop3::new(Arc::clone(&self.site), peer, tls), arrival),
         }

@@ -41,11 +41,21 @@ pub enum Role {
     Lmtp,
 }
 
+/// How a session begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Welcome {
+    /// With 554: the client spoke too early. It may say `QUIT`.
+    Refusal,
+    /// With 220.
+    Warm,
+}
+
 /// One SMTP session.
 pub struct Smtp {
     connection: Connection,
     site: Arc<Site>,
     role: Role,
+    welcome: Welcome,
     peer: IpAddr,
     /// Our own address, which a recipient may name in brackets.
     local: IpAddr,
@@ -93,7 +103,14 @@ impl Smtp {
         });
         let (peer, local) = (peer.ip().to_canonical(), local.ip().to_canonical());
         let (client, transaction) = (String::new(), Transaction::default());
-        Self { connection, site, role, peer, local, client, account: None, conversation: None, transaction }
+        let welcome = Welcome::Warm;
+        Self { connection, site, role, welcome, peer, local, client, account: None, conversation: None, transaction }
+    }
+
+    /// The session, which begins as `welcome` says.
+    #[must_use]
+    pub fn with_welcome(self, welcome: Welcome) -> Self {
+        Self { welcome, ..self }
     }
 
     async fn command(&mut self, command: Command<'_>, io: &mut Io) -> Result<(), Stop> {
@@ -344,6 +361,10 @@ impl Session for Smtp {
     }
 
     async fn open(&mut self, io: &mut Io) -> Result<(), Stop> {
+        if self.welcome == Welcome::Refusal {
+            let refusal = format!("{} you spoke before you were greeted", self.site.config.hostname);
+            return Ok(self.connection.send(&Reply::new(Code::TRANSACTION_FAILED, &refusal), &mut io.out)?);
+        }
         let protocol = if self.role == Role::Lmtp { "LMTP" } else { "ESMTP" };
         let greeting = format!("{} {protocol} postrider", self.site.config.hostname);
         Ok(self.connection.send(&Reply::new(Code::READY, &greeting), &mut io.out)?)

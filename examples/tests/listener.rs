@@ -5,6 +5,7 @@
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -14,8 +15,7 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 mod server;
 use server::{Peer, Server, Site};
 
-const PROXIES: &str =
-    "[auth]\nplaintext = true\n[trust]\nproxies = [\"127.0.0.2\"]\n[limits]\nconnections_per_address = 2\n";
+const PROXIES: &str = "[auth]\nplaintext = true\n[trust]\nproxies = [\"127.0.0.2\"]\ngreeted_at_once = [\"0.0.0.0/0\", \"::/0\"]\n[limits]\nconnections_per_address = 2\n";
 
 fn v1(source: &str) -> String {
     format!("PROXY TCP4 {source} 198.51.100.2 40000 25\r\n")
@@ -118,4 +118,76 @@ fn a_proxy_must_send_the_header_and_nobody_else_may() {
     let mut stranger = server.connect("POP3");
     stranger.hear();
     assert!(stranger.ask(v1("192.0.2.7").trim_end()).starts_with("-ERR"));
+}
+
+/// Nobody is exempt.
+fn suspicious(pause: u32, limits: &str) -> Site {
+    Site::new(&format!(
+        "[trust]\ngreeted_at_once = []\nproxies = [\"127.0.0.2\"]\n[early_talkers]\npause_seconds = {pause}\n[limits]\n{limits}\n"
+    ))
+}
+
+#[test]
+fn who_speaks_before_the_greeting_is_refused_and_may_quit() {
+    let site = suspicious(1, "");
+    let server = site.start();
+    for header in ["", &v1("192.0.2.7")] {
+        let source = if header.is_empty() { "127.0.0.1" } else { "127.0.0.2" };
+        let mut early = server.connect_from(source, "SMTP");
+        early.say(&format!("{header}EHLO c\r\nMAIL FROM:<a@b>\r\nQUIT\r\n"));
+        assert!(early.hear().starts_with("554 localhost "));
+        assert!(early.hear().starts_with("503") && early.hear().starts_with("503"));
+        assert!(early.hear().starts_with("221"));
+        assert_eq!(early.rest(), "");
+    }
+    assert!(server.logs(&["spoke before the greeting", "127.0.0.1:"]));
+    assert!(server.logs(&["spoke before the greeting", "192.0.2.7:"]));
+    // Who has been refused is no better known for it.
+    let began = Instant::now();
+    assert!(server.connect("SMTP").hear().starts_with("220"));
+    assert!(began.elapsed() > Duration::from_millis(900));
+}
+
+#[test]
+fn who_has_waited_for_the_greeting_once_is_greeted_at_once() {
+    let site = suspicious(1, "");
+    let server = site.start();
+    let greeted_after = |source: &str, protocol: &str| {
+        let began = Instant::now();
+        assert!(server.connect_from(source, protocol).hear().starts_with("220"));
+        began.elapsed()
+    };
+    let pause = Duration::from_millis(900);
+    assert!(greeted_after("127.0.0.1", "SMTP") > pause);
+    assert!(greeted_after("127.0.0.1", "SMTP") < pause);
+    assert!(greeted_after("127.0.0.3", "SMTP") > pause);
+    // Users and servers in front are not looked at.
+    assert!(greeted_after("127.0.0.4", "submission") < pause && greeted_after("127.0.0.4", "LMTP") < pause);
+}
+
+#[test]
+fn who_leaves_before_the_greeting_is_forgotten_at_once() {
+    let site = suspicious(60, "connections = 3\nconnections_per_address = 2\n");
+    let server = site.start();
+    for _ in 0..20 {
+        drop(server.connect("SMTP"));
+        drop(server.connect("SMTP"));
+        // Refused only while the two before have not gone.
+        assert!((0..200).any(|_| server.connect("LMTP").hear().starts_with("220")));
+    }
+    // Nor does one that waits hold up the end.
+    let _waits = server.connect("SMTP");
+    let began = Instant::now();
+    assert!(server.terminate());
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn this_machine_is_greeted_at_once_by_default() {
+    let site = Site::new("");
+    let server = site.start();
+    let mut early = server.connect("SMTP");
+    early.say("EHLO c\r\n");
+    assert!(early.hear().starts_with("220"));
+    assert!(early.hear().starts_with("250"));
 }
