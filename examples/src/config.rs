@@ -59,6 +59,8 @@ pub struct Config {
     pub trust: Trust,
     /// Clients that speak before they are greeted.
     pub early_talkers: EarlyTalkers,
+    /// Messages of users.
+    pub submission: Submission,
     /// What clients may cost.
     pub limits: Limits,
     /// How long clients may take.
@@ -137,6 +139,17 @@ pub struct EarlyTalkers {
     pub remember_seconds: u64,
 }
 
+/// Messages of users.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Submission {
+    /// Whether a user may send as an address that is not of the server's domains.
+    pub foreign_senders: bool,
+    /// Octets of a message's header section.
+    #[serde(deserialize_with = "not_0")]
+    pub header_octets: usize,
+}
+
 /// What clients may cost.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -147,6 +160,9 @@ pub struct Limits {
     /// Recipients of a message.
     #[serde(deserialize_with = "not_0")]
     pub recipients: usize,
+    /// `Received` fields of a message: with more it goes round in a circle.
+    #[serde(deserialize_with = "not_0")]
+    pub received_fields: usize,
     /// Connections at a time.
     #[serde(deserialize_with = "not_0")]
     pub connections: usize,
@@ -188,6 +204,7 @@ impl Default for Config {
             auth: Auth::default(),
             trust: Trust::default(),
             early_talkers: EarlyTalkers::default(),
+            submission: Submission::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }
@@ -227,9 +244,22 @@ impl Default for EarlyTalkers {
     }
 }
 
+/// A list of as many recipients as a message may have, and room to spare.
+impl Default for Submission {
+    fn default() -> Self {
+        Self { foreign_senders: false, header_octets: 256 * 1024 }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_octets: 50 * 1024 * 1024, recipients: 1000, connections: 10_000, connections_per_address: 1000 }
+        Self {
+            message_octets: 50 * 1024 * 1024,
+            recipients: 1000,
+            received_fields: 50,
+            connections: 10_000,
+            connections_per_address: 1000,
+        }
     }
 }
 
@@ -387,6 +417,7 @@ mod tests {
             ("[timeouts]\nproxy_seconds = 0\n", "line 2"),
             ("[trust]\nproxies = \"any\"\n", "line 2"),
             ("[early_talkers]\npause_seconds = 61\n", "0 to 60 seconds, found 61"),
+            ("[submission]\nheader_octets = 0\n", "line 2"),
             ("[trust]\nshared = [\"192.0.2.1/24\"]\n", "expected 192.0.2.0/24"),
             ("[timeouts]\nread_seconds = 9223372036854775807\n", "line 2"),
         ] {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`driver`] | runs any protocol connection over a socket: reads, writes, TLS, time limits |
 //! | [`smtp`], [`pop3`] | what this server does with its peers: one `Session` each |
+//! | [`content`], [`header`], [`submission`] | what is looked at in a message, and changed in a user's |
 //! | [`delivery`] | puts messages into Maildirs; many share a sync |
 //! | [`maildrop`], [`retrieval`] | a Maildir as POP3 sees it |
 //! | [`accounts`], [`login`], [`sasl`] | who has a mailbox, and who has proved to be its owner |
@@ -18,10 +19,12 @@
 pub mod accounts;
 pub mod admission;
 pub mod config;
+pub mod content;
 pub mod delivery;
 pub mod driver;
 pub mod early;
 pub mod expiring;
+pub mod header;
 pub mod log;
 pub mod login;
 pub mod maildrop;
@@ -33,4 +36,5 @@ pub mod retrieval;
 pub mod sasl;
 pub mod server;
 pub mod smtp;
+pub mod submission;
 pub mod tls;

@@ -15,11 +15,13 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::accounts::Account;
+use crate::content::Content;
 use crate::delivery::{DeliveryError, Incoming, Outcomes};
 use crate::driver::{EventOf, Io, Session, Stop};
 use crate::login::LoginError;
 use crate::sasl::{self, Conversation, MECHANISMS};
 use crate::server::Site;
+use crate::submission::{Submission, message_id};
 
 /// Recipients of one address of late that are refused without a delay; a list with some stale addresses has not many.
 const REFUSED_AT_ONCE: u32 = 10;
@@ -74,7 +76,7 @@ struct Transaction {
     recipients: Vec<Recipient>,
     /// Each once, however many recipients it has.
     mailboxes: Vec<PathBuf>,
-    message: Option<Incoming>,
+    content: Option<Box<Content>>,
 }
 
 struct Recipient {
@@ -125,7 +127,7 @@ impl Smtp {
             }
             Command::Help(_) => Reply::new(Code::HELP, "see RFC 5321").with_enhanced(2, 0, 0),
             Command::Mail { from, .. } if !self.may_send_as(&from) => {
-                Reply::new(Code::MAILBOX_NAME, "that is somebody else's address").with_enhanced(5, 7, 1)
+                Reply::new(Code::MAILBOX_NAME, "that is not an address of yours").with_enhanced(5, 7, 1)
             }
             Command::Mail { from, parameters } => self.mail(&from, &parameters),
             Command::Quit => Reply::new(Code::CLOSING, "bye").with_enhanced(2, 0, 0),
@@ -151,12 +153,14 @@ impl Smtp {
         Reply::new(Code::OK, "sender taken").with_enhanced(2, 1, 0)
     }
 
-    /// A user has the addresses of the own account, and any that are not ours to give.
+    /// A user has the addresses of the own account: [RFC 6409 section 6.1](https://www.rfc-editor.org/rfc/rfc6409#section-6.1). Notifications are from
+    /// nobody.
     fn may_send_as(&self, from: &ReversePath<'_>) -> bool {
         match (from.mailbox(), &self.account) {
             (Some(mailbox), Some(account)) if self.role == Role::Submission && self.is_local(mailbox) => {
                 self.account_of(mailbox).is_some_and(|owner| owner.name == account.name)
             }
+            (Some(_), _) if self.role == Role::Submission => self.site.config.submission.foreign_senders,
             _ => true,
         }
     }
@@ -225,7 +229,10 @@ impl Smtp {
     fn data(&mut self) -> Reply<'static> {
         let trace = self.trace().into_bytes();
         let mailboxes = self.transaction.mailboxes.clone();
-        self.transaction.message = Some(self.site.deliverer.begin(mailboxes, trace));
+        let (message, config) = (self.site.deliverer.begin(mailboxes, trace), &self.site.config);
+        let submission = (self.role == Role::Submission)
+            .then(|| Submission::new(config.submission.header_octets, now(), message_id(&config.hostname)));
+        self.transaction.content = Some(Box::new(Content::new(message, config.limits.received_fields, submission)));
         Reply::new(Code::START_MAIL_INPUT, "end with a line of one dot")
     }
 
@@ -243,7 +250,7 @@ impl Smtp {
             [only] => format!("\n\tfor {}", only.address),
             _ => String::new(),
         };
-        let now = Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
+        let now = now();
         format!(
             "Return-Path: {from}\nReceived: from {client} ({address})\n\tby {host} with {protocol}{recipient};\n\t{now}\n"
         )
@@ -264,13 +271,19 @@ impl Smtp {
     }
 
     async fn content_end(&mut self, end: ContentEnd, io: &mut Io) -> Result<(), Stop> {
-        let Transaction { from, recipients, message, .. } = std::mem::take(&mut self.transaction);
-        let replies = match (end.fault, message) {
+        let Transaction { from, recipients, content, .. } = std::mem::take(&mut self.transaction);
+        let replies = match (end.fault, content) {
             (Some(fault), _) => {
                 info!(peer = %self.peer, from, %fault, "message refused");
                 vec![fault.reply()]
             }
-            (None, Some(message)) => self.deliver(message, &from, &recipients, end.size).await,
+            (None, Some(content)) => match content.finish().await {
+                Ok(message) => self.deliver(message, &from, &recipients, end.size).await,
+                Err(refusal) => {
+                    info!(peer = %self.peer, user = self.user(), from, %refusal, "message refused");
+                    vec![refusal.reply()]
+                }
+            },
             (None, None) => vec![Reply::new(Code::LOCAL_ERROR, "try again").with_enhanced(4, 3, 0)],
         };
         // LMTP: one for each recipient. Where there is one for all of them, it is repeated.
@@ -372,9 +385,9 @@ impl Session for Smtp {
 
     async fn event(&mut self, event: EventOf<'_, Self>, io: &mut Io) -> Result<(), Stop> {
         match event {
-            Event::Content(content) => {
-                if let Some(message) = &mut self.transaction.message {
-                    message.push(content).await;
+            Event::Content(piece) => {
+                if let Some(content) = &mut self.transaction.content {
+                    content.push(piece).await;
                 }
                 Ok(())
             }
@@ -407,6 +420,11 @@ fn extensions(site: &Site, role: Role, tls: bool) -> Extensions {
     let login = role == Role::Submission && (tls || site.config.auth.plaintext);
     let mechanisms = MECHANISMS.iter().filter(|_| login).filter_map(|name| Mechanism::new(*name).ok());
     Extensions { auth: mechanisms.collect(), help: true, smtputf8: true, starttls: !tls, ..Extensions::default() }
+}
+
+/// For `Date` and `Received`.
+fn now() -> String {
+    Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
 }
 
 fn worst(outcomes: &Outcomes) -> Option<&Result<(), DeliveryError>> {
