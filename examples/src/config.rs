@@ -123,7 +123,7 @@ pub struct Trust {
     pub proxies: Networks,
     /// Not looked at as early talkers.
     pub greeted_at_once: Networks,
-    /// Where many share an address, as behind a webmail: a failed login counts against the user alone.
+    /// Where many share an address, as behind a webmail: a failed login counts against the user alone, and no limit is on addresses.
     pub shared: Networks,
 }
 
@@ -169,6 +169,19 @@ pub struct Limits {
     /// Connections at a time from one address, or one /64 network of IPv6.
     #[serde(deserialize_with = "not_0")]
     pub connections_per_address: usize,
+    /// Connections at a time from one network.
+    #[serde(deserialize_with = "not_0")]
+    pub connections_per_network: usize,
+    /// Bits of an IPv4 address that are its network's.
+    #[serde(deserialize_with = "ipv4_bits")]
+    pub network_bits_ipv4: u8,
+    /// Bits of an IPv6 address that are its network's.
+    #[serde(deserialize_with = "ipv6_bits")]
+    pub network_bits_ipv6: u8,
+    /// New connections a minute from one address, but those of LMTP; 0: any number.
+    pub connections_per_minute: u32,
+    /// Messages a minute from one address, but those of LMTP; 0: any number.
+    pub messages_per_minute: u32,
 }
 
 /// Seconds, a year at the most.
@@ -259,6 +272,11 @@ impl Default for Limits {
             received_fields: 50,
             connections: 10_000,
             connections_per_address: 1000,
+            connections_per_network: 5000,
+            network_bits_ipv4: 24,
+            network_bits_ipv6: 48,
+            connections_per_minute: 0,
+            messages_per_minute: 0,
         }
     }
 }
@@ -284,6 +302,20 @@ impl Config {
     /// Whether mail for `domain` is delivered here.
     pub fn is_local(&self, domain: &[u8]) -> bool {
         self.domains.iter().any(|local| local.as_bytes().eq_ignore_ascii_case(domain))
+    }
+}
+
+impl Limits {
+    /// What admission goes by; in `exempt` neither addresses nor networks are counted.
+    pub fn most_connections(&self, exempt: Networks) -> crate::admission::Most {
+        crate::admission::Most {
+            all: self.connections,
+            per_address: self.connections_per_address,
+            per_network: self.connections_per_network,
+            ipv4_bits: self.network_bits_ipv4,
+            ipv6_bits: self.network_bits_ipv6,
+            exempt,
+        }
     }
 }
 
@@ -321,6 +353,21 @@ fn pause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         seconds @ 0..=60 => Ok(seconds),
         found => Err(D::Error::custom(format_args!("expected 0 to 60 seconds, found {found}"))),
     }
+}
+
+fn ipv4_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    bits(deserializer, 32)
+}
+
+/// More than 64 are one address here.
+fn ipv6_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    bits(deserializer, 64)
+}
+
+fn bits<'de, D: Deserializer<'de>>(deserializer: D, most: u64) -> Result<u8, D::Error> {
+    let found = u64::deserialize(deserializer)?;
+    let bits = u8::try_from(found).ok().filter(|bits| (1..=most).contains(&u64::from(*bits)));
+    bits.ok_or_else(|| D::Error::custom(format_args!("expected 1 to {most} bits, found {found}")))
 }
 
 fn not_0<'de, D: Deserializer<'de>, N: Deserialize<'de> + Default + PartialEq>(deserializer: D) -> Result<N, D::Error> {
@@ -418,6 +465,9 @@ mod tests {
             ("[trust]\nproxies = \"any\"\n", "line 2"),
             ("[early_talkers]\npause_seconds = 61\n", "0 to 60 seconds, found 61"),
             ("[submission]\nheader_octets = 0\n", "line 2"),
+            ("[limits]\nnetwork_bits_ipv4 = 33\n", "1 to 32 bits, found 33"),
+            ("[limits]\nnetwork_bits_ipv6 = 0\n", "1 to 64 bits, found 0"),
+            ("[limits]\nmessages_per_minute = -1\n", "line 2"),
             ("[trust]\nshared = [\"192.0.2.1/24\"]\n", "expected 192.0.2.0/24"),
             ("[timeouts]\nread_seconds = 9223372036854775807\n", "line 2"),
         ] {

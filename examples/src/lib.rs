@@ -9,7 +9,7 @@
 //! | [`maildrop`], [`retrieval`] | a Maildir as POP3 sees it |
 //! | [`accounts`], [`login`], [`sasl`] | who has a mailbox, and who has proved to be its owner |
 //! | [`proxy`] | whose connection a proxy passes on |
-//! | [`admission`] | how many connections at a time |
+//! | [`admission`], [`rate`] | how many connections at a time, and how much a minute |
 //! | [`early`] | who speaks before the greeting |
 //! | [`expiring`] | addresses that are remembered for a while |
 //! | [`config`], [`networks`], [`tls`], [`log`] | what the operator decides |
@@ -32,6 +32,7 @@ pub mod networks;
 pub mod pop3;
 pub mod program;
 pub mod proxy;
+pub mod rate;
 pub mod retrieval;
 pub mod sasl;
 pub mod server;

@@ -27,6 +27,7 @@ use crate::login::Logins;
 use crate::maildrop::Snapshots;
 use crate::pop3::Pop3;
 use crate::proxy::{self, ProxyError};
+use crate::rate::Rate;
 use crate::sasl::Sasl;
 use crate::smtp::{Role, Smtp, Welcome};
 use crate::tls::{self, TlsError};
@@ -114,6 +115,8 @@ pub struct Site {
     pub sasl: Sasl,
     /// Puts messages into mailboxes.
     pub deliverer: Deliverer,
+    /// How often an address may begin a message.
+    pub messages: Rate,
     /// What is known of maildrops.
     pub snapshots: Snapshots,
     tls: RwLock<Arc<ServerConfig>>,
@@ -137,6 +140,7 @@ impl Site {
             sasl: Sasl::new(Arc::clone(&logins)),
             logins,
             deliverer: Deliverer::start().map_err(StartError::Thread)?,
+            messages: Rate::new(config.limits.messages_per_minute, config.trust.shared.clone()),
             snapshots: Snapshots::default(),
             tls: RwLock::new(tls::server_config(&config)?),
             config,
@@ -236,10 +240,11 @@ impl Server {
         let (stopping, stopped) = watch::channel(false);
         // Each connection holds a sender: when all are dropped, all have ended.
         let (running, mut all_ended) = mpsc::channel::<()>(1);
-        let limits = &self.site.config.limits;
+        let Config { limits, trust, .. } = &self.site.config;
         let door = Door {
             site: Arc::clone(&self.site),
-            admission: Admission::new(limits.connections, limits.connections_per_address),
+            admission: Admission::new(limits.most_connections(trust.shared.clone())),
+            arrivals: Arc::new(Rate::new(limits.connections_per_minute, trust.shared.clone())),
             early: Arc::new(EarlyTalkers::new(&self.site.config)),
             stopped,
             running,
@@ -293,6 +298,7 @@ fn addresses(listen: &Listen) -> [(Protocol, Address); 6] {
 struct Door {
     site: Arc<Site>,
     admission: Admission,
+    arrivals: Arc<Rate>,
     early: Arc<EarlyTalkers>,
     stopped: watch::Receiver<bool>,
     running: mpsc::Sender<()>,
@@ -363,7 +369,12 @@ impl Door {
 
     fn admit(&self, mut arrival: Arrival) {
         let address = arrival.peer.ip();
-        if let Err(full) = arrival.ticket.0.belongs_to(address) {
+        let mut admitted = arrival.ticket.0.belongs_to(address);
+        // A server in front passes on what many have sent.
+        if arrival.protocol != Protocol::Lmtp && !self.arrivals.take(address) {
+            admitted = admitted.and(Err(Full::Rate));
+        }
+        if let Err(full) = admitted {
             send_away(arrival.protocol, arrival.stream, arrival.peer, full);
         } else if arrival.protocol == Protocol::Smtp && self.early.suspects(address) {
             tokio::spawn(self.clone().watch(arrival));

@@ -129,6 +129,10 @@ impl Smtp {
             Command::Mail { from, .. } if !self.may_send_as(&from) => {
                 Reply::new(Code::MAILBOX_NAME, "that is not an address of yours").with_enhanced(5, 7, 1)
             }
+            Command::Mail { .. } if self.role != Role::Lmtp && !self.site.messages.take(self.peer) => {
+                info!(peer = %self.peer, user = self.user(), "too many messages");
+                Reply::new(Code::NOT_AVAILABLE, "too many messages, try again later").with_enhanced(4, 7, 0)
+            }
             Command::Mail { from, parameters } => self.mail(&from, &parameters),
             Command::Quit => Reply::new(Code::CLOSING, "bye").with_enhanced(2, 0, 0),
             Command::Rcpt { to, .. } => match self.rcpt(&to) {

@@ -191,3 +191,62 @@ fn this_machine_is_greeted_at_once_by_default() {
     assert!(early.hear().starts_with("220"));
     assert!(early.hear().starts_with("250"));
 }
+
+fn limited(limits: &str, trust: &str) -> Site {
+    Site::new(&format!("[auth]\nplaintext = true\n[limits]\n{limits}\n[trust]\n{trust}\n"))
+}
+
+#[test]
+fn the_addresses_of_a_network_have_so_many_connections_together() {
+    let site = limited("connections_per_network = 2\nnetwork_bits_ipv4 = 24", "shared = [\"127.0.9.0/24\"]");
+    let server = site.start();
+    let mut two = ["127.0.0.3", "127.0.0.4"].map(|source| server.connect_from(source, "SMTP"));
+    assert!(two.iter_mut().all(|peer| peer.hear().starts_with("220")));
+    for (protocol, says) in [("SMTP", "421 4.7.0 too many connections from your network"), ("POP3", "-ERR [SYS/TEMP]")]
+    {
+        let mut third = server.connect_from("127.0.0.5", protocol);
+        assert!(third.hear().starts_with(says));
+        assert_eq!(third.rest(), "");
+    }
+    assert!(server.logs(&["too many connections from your network", "127.0.0.5"]));
+    assert!(server.connect_from("127.0.1.5", "SMTP").hear().starts_with("220"));
+    let mut shared = [(); 4].map(|()| server.connect_from("127.0.9.1", "SMTP"));
+    assert!(shared.iter_mut().all(|peer| peer.hear().starts_with("220")));
+}
+
+#[test]
+fn an_address_has_so_many_new_connections_a_minute() {
+    let site = limited("connections_per_minute = 3", "");
+    let server = site.start();
+    for protocol in ["SMTP", "POP3", "submission"] {
+        assert!(!server.connect(protocol).hear().starts_with("421"));
+    }
+    let mut fourth = server.connect("SMTP");
+    assert!(fourth.hear().starts_with("421 4.7.0 too many connections a minute"));
+    assert_eq!(fourth.rest(), "");
+    assert!(server.connect("POP3").hear().starts_with("-ERR [SYS/TEMP]"));
+    assert!(server.logs(&["too many connections a minute from your address", "127.0.0.1"]));
+    assert!(server.connect("LMTP").hear().starts_with("220"));
+    assert!(server.connect_from("127.0.0.3", "SMTP").hear().starts_with("220"));
+}
+
+#[test]
+fn an_address_has_so_many_messages_a_minute() {
+    let site = limited("messages_per_minute = 3", "");
+    let server = site.start();
+    let mut smtp = server.connect("SMTP");
+    smtp.hear();
+    for _ in 0..3 {
+        assert!(deliver(&mut smtp, "anna@localhost", "x\r\n.").starts_with("250"));
+    }
+    assert!(smtp.ask("MAIL FROM:<a@b>").starts_with("421 4.7.0 "));
+    assert_eq!(smtp.rest(), "");
+    assert!(server.logs(&["too many messages", "127.0.0.1"]));
+    let mut other = server.connect_from("127.0.0.3", "SMTP");
+    other.hear();
+    assert!(deliver(&mut other, "anna@localhost", "x\r\n.").starts_with("250"));
+    let mut lmtp = server.connect("LMTP");
+    lmtp.hear();
+    lmtp.ask("LHLO c");
+    assert!(lmtp.ask("MAIL FROM:<a@b>").starts_with("250"));
+}
