@@ -63,6 +63,8 @@ pub struct Config {
     pub submission: Submission,
     /// What clients may cost.
     pub limits: Limits,
+    /// The file system of the data directory.
+    pub space: Space,
     /// How long clients may take.
     pub timeouts: Timeouts,
 }
@@ -184,6 +186,16 @@ pub struct Limits {
     pub messages_per_minute: u32,
 }
 
+/// The file system of the data directory.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Space {
+    /// Octets that mail leaves free.
+    pub reserve_octets: u64,
+    /// Octets that a message is taken to need that does not say so.
+    pub unsized_octets: u64,
+}
+
 /// Seconds, a year at the most.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -219,6 +231,7 @@ impl Default for Config {
             early_talkers: EarlyTalkers::default(),
             submission: Submission::default(),
             limits: Limits::default(),
+            space: Space::default(),
             timeouts: Timeouts::default(),
         }
     }
@@ -278,6 +291,12 @@ impl Default for Limits {
             connections_per_minute: 0,
             messages_per_minute: 0,
         }
+    }
+}
+
+impl Default for Space {
+    fn default() -> Self {
+        Self { reserve_octets: 64 * 1024 * 1024, unsized_octets: 1024 * 1024 }
     }
 }
 

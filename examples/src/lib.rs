@@ -5,6 +5,7 @@
 //! | [`driver`] | runs any protocol connection over a socket: reads, writes, TLS, time limits |
 //! | [`smtp`], [`pop3`] | what this server does with its peers: one `Session` each |
 //! | [`content`], [`header`], [`submission`] | what is looked at in a message, and changed in a user's |
+//! | [`space`] | how much mail the disk can take |
 //! | [`delivery`] | puts messages into Maildirs; many share a sync |
 //! | [`maildrop`], [`retrieval`] | a Maildir as POP3 sees it |
 //! | [`accounts`], [`login`], [`sasl`] | who has a mailbox, and who has proved to be its owner |
@@ -37,5 +38,6 @@ pub mod retrieval;
 pub mod sasl;
 pub mod server;
 pub mod smtp;
+pub mod space;
 pub mod submission;
 pub mod tls;

@@ -30,6 +30,7 @@ use crate::proxy::{self, ProxyError};
 use crate::rate::Rate;
 use crate::sasl::Sasl;
 use crate::smtp::{Role, Smtp, Welcome};
+use crate::space::Space;
 use crate::tls::{self, TlsError};
 
 /// Why a server does not start.
@@ -115,6 +116,8 @@ pub struct Site {
     pub sasl: Sasl,
     /// Puts messages into mailboxes.
     pub deliverer: Deliverer,
+    /// What mail may take of the disk.
+    pub space: Space,
     /// How often an address may begin a message.
     pub messages: Rate,
     /// What is known of maildrops.
@@ -134,12 +137,14 @@ impl Site {
         if !config.postmaster.is_empty() && accounts.find(&config.postmaster).is_none() {
             warn!(postmaster = config.postmaster, "there is no such account: mail for postmaster is refused");
         }
+        let space = Space::new(config.data.clone(), config.space.reserve_octets);
         let logins = Logins::new(accounts, Duration::from_secs(config.auth.remember_seconds))?;
         let logins = Arc::new(logins.sharing(config.trust.shared.clone()));
         Ok(Self {
             sasl: Sasl::new(Arc::clone(&logins)),
             logins,
-            deliverer: Deliverer::start().map_err(StartError::Thread)?,
+            deliverer: Deliverer::start().map_err(StartError::Thread)?.within(space.clone()),
+            space,
             messages: Rate::new(config.limits.messages_per_minute, config.trust.shared.clone()),
             snapshots: Snapshots::default(),
             tls: RwLock::new(tls::server_config(&config)?),

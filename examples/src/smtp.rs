@@ -152,6 +152,11 @@ impl Smtp {
     }
 
     fn mail(&mut self, from: &ReversePath<'_>, parameters: &Parameters<'_>) -> Reply<'static> {
+        let size = parameters.size().ok().flatten().unwrap_or(self.site.config.space.unsized_octets);
+        if !self.site.space.has_room_for(size) {
+            warn!(peer = %self.peer, size, "message refused: no space left");
+            return Reply::new(Code::INSUFFICIENT_STORAGE, "no space left, try again").with_enhanced(4, 3, 1);
+        }
         let utf8 = parameters.smtputf8().unwrap_or(false);
         self.transaction = Transaction { from: from.to_string(), utf8, ..Transaction::default() };
         Reply::new(Code::OK, "sender taken").with_enhanced(2, 1, 0)

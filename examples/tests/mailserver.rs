@@ -216,6 +216,34 @@ fn a_message_that_goes_round_in_a_circle_is_refused() {
 }
 
 #[test]
+fn a_message_that_does_not_fit_the_disk_is_refused_for_now() {
+    let refused = "452 4.3.1 ";
+    let most = i64::MAX;
+    for (config, plain, small, huge) in [
+        (format!("[space]\nreserve_octets = {most}\n[limits]\nmessage_octets = {most}\n"), refused, refused, refused),
+        (format!("[space]\nreserve_octets = 0\n[limits]\nmessage_octets = {most}\n"), "250", "250", refused),
+        (
+            format!("[space]\nreserve_octets = 0\nunsized_octets = {most}\n[limits]\nmessage_octets = {most}\n"),
+            refused,
+            "250",
+            refused,
+        ),
+    ] {
+        let site = Site::new(&config);
+        let server = site.start();
+        let mut smtp = server.connect("SMTP");
+        smtp.hear();
+        smtp.ask("EHLO c");
+        for (size, code) in [(String::new(), plain), (" SIZE=10".to_owned(), small), (format!(" SIZE={most}"), huge)] {
+            let reply = smtp.ask(&format!("MAIL FROM:<a@b>{size}"));
+            assert!(reply.starts_with(code), "{config}: {size}: {reply}");
+            smtp.ask("RSET");
+        }
+        assert!(server.logs(&["no space left"]));
+    }
+}
+
+#[test]
 fn lmtp_answers_for_each_recipient_and_delivers_once_to_each() {
     let site = Site::new("");
     let server = site.start();
