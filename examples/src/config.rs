@@ -104,6 +104,8 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
+    /// Authorities whose certificates users may log in with; none where it is empty.
+    pub client_ca: PathBuf,
 }
 
 /// How users log in.

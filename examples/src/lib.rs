@@ -8,7 +8,7 @@
 //! | [`space`] | how much mail the disk can take |
 //! | [`delivery`] | puts messages into Maildirs; many share a sync |
 //! | [`maildrop`], [`retrieval`] | a Maildir as POP3 sees it |
-//! | [`accounts`], [`login`], [`sasl`] | who has a mailbox, and who has proved to be its owner |
+//! | [`accounts`], [`login`], [`sasl`], [`certificate`] | who has a mailbox, and who has proved to be its owner |
 //! | [`proxy`] | whose connection a proxy passes on |
 //! | [`admission`], [`rate`] | how many connections at a time, and how much a minute |
 //! | [`early`] | who speaks before the greeting |
@@ -19,6 +19,7 @@
 
 pub mod accounts;
 pub mod admission;
+pub mod certificate;
 pub mod config;
 pub mod content;
 pub mod delivery;

@@ -31,7 +31,7 @@ use crate::rate::Rate;
 use crate::sasl::Sasl;
 use crate::smtp::{Role, Smtp, Welcome};
 use crate::space::Space;
-use crate::tls::{self, TlsError};
+use crate::tls::{self, ServerConfigs, TlsError};
 
 /// Why a server does not start.
 #[derive(Debug, Error)]
@@ -95,6 +95,10 @@ impl Protocol {
         matches!(self, Self::Pop3s | Self::Submissions)
     }
 
+    fn is_for_users(self) -> bool {
+        !matches!(self, Self::Lmtp | Self::Smtp)
+    }
+
     /// What is said to a connection that is one too many.
     fn refusal(self, why: Full) -> Option<String> {
         match self {
@@ -122,7 +126,7 @@ pub struct Site {
     pub messages: Rate,
     /// What is known of maildrops.
     pub snapshots: Snapshots,
-    tls: RwLock<Arc<ServerConfig>>,
+    tls: RwLock<ServerConfigs>,
 }
 
 impl Site {
@@ -147,7 +151,7 @@ impl Site {
             space,
             messages: Rate::new(config.limits.messages_per_minute, config.trust.shared.clone()),
             snapshots: Snapshots::default(),
-            tls: RwLock::new(tls::server_config(&config)?),
+            tls: RwLock::new(tls::server_configs(&config)?),
             config,
         })
     }
@@ -176,13 +180,14 @@ impl Site {
         }
     }
 
-    fn tls(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
+    fn tls(&self, protocol: Protocol) -> Arc<ServerConfig> {
+        let configs = self.tls.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(if protocol.is_for_users() { &configs.users } else { &configs.servers })
     }
 
     /// Reads certificate and key anew. Connections that are up keep theirs; so does the server if the new ones do not serve.
     pub fn reload_tls(&self) {
-        match tls::server_config(&self.config) {
+        match tls::server_configs(&self.config) {
             Ok(config) => {
                 *self.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
                 info!("certificate read anew");
@@ -422,7 +427,7 @@ impl Door {
     fn spawn<S: Session + 'static>(&self, session: S, arrival: Arrival) {
         let Arrival { protocol, stream, peer, ticket, .. } = arrival;
         let timeouts = self.site.config.timeouts.driver();
-        let driver = Driver::new(session, stream, Some(self.site.tls()), timeouts, self.stopped.clone());
+        let driver = Driver::new(session, stream, Some(self.site.tls(protocol)), timeouts, self.stopped.clone());
         tokio::spawn(async move {
             let ended = if protocol.begins_with_tls() { driver.run_tls().await } else { driver.run().await };
             match ended {

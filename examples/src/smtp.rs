@@ -15,11 +15,12 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::accounts::Account;
+use crate::certificate;
 use crate::content::Content;
 use crate::delivery::{DeliveryError, Incoming, Outcomes};
 use crate::driver::{EventOf, Io, Session, Stop};
 use crate::login::LoginError;
-use crate::sasl::{self, Conversation, MECHANISMS};
+use crate::sasl::{self, Conversation, mechanisms};
 use crate::server::Site;
 use crate::submission::{Submission, message_id};
 
@@ -64,6 +65,8 @@ pub struct Smtp {
     /// What the client calls itself; empty where that is no name of a host.
     client: String,
     account: Option<Arc<Account>>,
+    /// The account that the client's certificate is of.
+    certified: Option<String>,
     conversation: Option<Conversation>,
     transaction: Transaction,
 }
@@ -95,7 +98,7 @@ impl Smtp {
         };
         let submission = role == Role::Submission;
         let connection = Connection::new(Config {
-            extensions: extensions(&site, role, tls),
+            extensions: extensions(&site, role, tls, false),
             limits,
             lmtp: role == Role::Lmtp,
             require_auth: submission,
@@ -104,9 +107,21 @@ impl Smtp {
             ..Config::default()
         });
         let (peer, local) = (peer.ip().to_canonical(), local.ip().to_canonical());
-        let (client, transaction) = (String::new(), Transaction::default());
+        let (client, certified, transaction) = (String::new(), None, Transaction::default());
         let welcome = Welcome::Warm;
-        Self { connection, site, role, welcome, peer, local, client, account: None, conversation: None, transaction }
+        Self {
+            connection,
+            site,
+            role,
+            welcome,
+            peer,
+            local,
+            client,
+            account: None,
+            certified,
+            conversation: None,
+            transaction,
+        }
     }
 
     /// The session, which begins as `welcome` says.
@@ -324,7 +339,7 @@ impl Smtp {
     }
 
     async fn auth(&mut self, mechanism: Mechanism<'_>, initial: Option<Secret<'_>>, io: &mut Io) -> Result<(), Stop> {
-        match self.site.sasl.start(mechanism.as_str()) {
+        match self.site.sasl.start(mechanism.as_str(), self.certified.as_deref()) {
             Ok(conversation) => self.conversation = Some(conversation),
             Err(error) => return self.refuse(mechanism.as_str(), error, io),
         }
@@ -407,8 +422,14 @@ impl Session for Smtp {
         }
     }
 
+    fn certified(&mut self, certificate: &[u8]) {
+        let account = certificate::account_of(certificate, &self.site.config, self.site.logins.accounts());
+        self.certified = account.map(|account| account.name.clone());
+        self.connection.offer(extensions(&self.site, self.role, true, self.certified.is_some()));
+    }
+
     fn secured(&mut self) {
-        self.connection.offer(extensions(&self.site, self.role, true));
+        self.connection.offer(extensions(&self.site, self.role, true, self.certified.is_some()));
         self.client.clear();
         self.transaction = Transaction::default();
     }
@@ -425,9 +446,9 @@ impl Session for Smtp {
 }
 
 /// What is offered: logins where they are safe, to users.
-fn extensions(site: &Site, role: Role, tls: bool) -> Extensions {
+fn extensions(site: &Site, role: Role, tls: bool, certified: bool) -> Extensions {
     let login = role == Role::Submission && (tls || site.config.auth.plaintext);
-    let mechanisms = MECHANISMS.iter().filter(|_| login).filter_map(|name| Mechanism::new(*name).ok());
+    let mechanisms = mechanisms(certified).filter(|_| login).filter_map(|name| Mechanism::new(name).ok());
     Extensions { auth: mechanisms.collect(), help: true, smtputf8: true, starttls: !tls, ..Extensions::default() }
 }
 
