@@ -1,7 +1,9 @@
 """What no honest program sends, and what a machine does that runs out of something. The server stays up and keeps its word."""
 
 import contextlib
+import os
 import resource
+import smtplib
 import socket
 import ssl
 import subprocess
@@ -291,7 +293,8 @@ def small_disk(folder, octets):
 
 
 def disk_full(server):
-    with small_disk(server.folder / "disk", 8 << 20) as disk, Server(data=disk / "data") as full:
+    all_of_it = {"reserve_octets": 0, "unsized_octets": 0}
+    with small_disk(server.folder / "disk", 8 << 20) as disk, Server(data=disk / "data", space=all_of_it) as full:
         large = b"Subject: large\n\n" + (b"y" * 78 + b"\n") * 50_000
         rest = disk / "rest"
         for port in ("smtp", "lmtp"):
@@ -304,6 +307,28 @@ def disk_full(server):
             rest.unlink()
             full.send(large, port=port)
             check(f"{port}: with space again it is delivered", full.take() == [large])
+
+
+def disk_that_is_not_all_for_mail(server):
+    reserve = {"reserve_octets": 4 << 20, "unsized_octets": 1000}
+    with small_disk(server.folder / "shared", 8 << 20) as disk, Server(data=disk / "data", space=reserve) as shared:
+        large = b"Subject: large\n\n" + (b"y" * 78 + b"\n") * 100_000
+        for port in ("smtp", "lmtp"):
+            refuses("a message that would take the reserve", shared, port, large)
+            with shared.connect(port) as client:
+                client.ask(b"LHLO c" if port == "lmtp" else b"EHLO c")
+                reply = client.ask(b"MAIL FROM:<a@b> SIZE=5000000")
+            check(f"{port}: MAIL for it is refused", reply.startswith(b"452 4.3.1 "), reply)
+            shared.send(b"Subject: small\n\n", port=port)
+            check(f"{port}: a small one is delivered", len(shared.take()) == 1)
+        taken, lowest = 0, 8 << 20
+        with contextlib.suppress(smtplib.SMTPException):
+            while taken < 10_000:
+                shared.send(large[:1_000_000])
+                taken += 1
+                found = os.statvfs(disk)
+                lowest = min(lowest, found.f_bavail * found.f_frsize)
+        check("mail leaves the reserve free", 1 < taken < 5 and lowest > (4 << 20) - (1 << 18), (taken, lowest))
 
 
 def refuses(name, server, port, message):
@@ -396,6 +421,7 @@ SECTIONS = [
     never_reads,
     many_idle,
     disk_full,
+    disk_that_is_not_all_for_mail,
     port_taken,
     bad_configuration,
     connection_limit,

@@ -204,7 +204,7 @@ def senders(server):
             (b"postmaster@localhost", b"250"),
             (b"anna@localhost", b"250"),
             (b"anna+list@localhost", b"250"),
-            (b"anna@example.org", b"250"),
+            (b"anna@example.org", b"553"),
             (b"", b"250"),
         ]:
             reply = client.ask(b"MAIL FROM:<" + sender + b">")

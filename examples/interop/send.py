@@ -382,4 +382,5 @@ SECTIONS = [
 ]
 
 if __name__ == "__main__":
-    suite("send", SECTIONS, Server(postmaster="anna", limits={"recipients": 500, "message_octets": 20_000_000}))
+    limits = {"recipients": 500, "message_octets": 20_000_000}
+    suite("send", SECTIONS, Server(postmaster="anna", limits=limits, submission={"foreign_senders": True}))

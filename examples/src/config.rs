@@ -11,6 +11,8 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::networks::Networks;
+
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -53,8 +55,16 @@ pub struct Config {
     pub tls: Tls,
     /// Logins.
     pub auth: Auth,
+    /// Networks that are not treated like the rest.
+    pub trust: Trust,
+    /// Clients that speak before they are greeted.
+    pub early_talkers: EarlyTalkers,
+    /// Messages of users.
+    pub submission: Submission,
     /// What clients may cost.
     pub limits: Limits,
+    /// The file system of the data directory.
+    pub space: Space,
     /// How long clients may take.
     pub timeouts: Timeouts,
 }
@@ -94,6 +104,8 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
+    /// Authorities whose certificates users may log in with; none where it is empty.
+    pub client_ca: PathBuf,
 }
 
 /// How users log in.
@@ -107,6 +119,41 @@ pub struct Auth {
     pub remember_seconds: u64,
 }
 
+/// Networks that are not treated like the rest.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trust {
+    /// Proxies, which begin each connection with a PROXY header. What they say is believed.
+    pub proxies: Networks,
+    /// Not looked at as early talkers.
+    pub greeted_at_once: Networks,
+    /// Where many share an address, as behind a webmail: a failed login counts against the user alone, and no limit is on addresses.
+    pub shared: Networks,
+}
+
+/// Clients of the SMTP port that speak before they are greeted.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EarlyTalkers {
+    /// Seconds for which a client is kept waiting for the greeting; 0: not at all.
+    #[serde(deserialize_with = "pause")]
+    pub pause_seconds: u64,
+    /// Seconds for which a client that has waited is not kept waiting again.
+    #[serde(deserialize_with = "seconds")]
+    pub remember_seconds: u64,
+}
+
+/// Messages of users.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Submission {
+    /// Whether a user may send as an address that is not of the server's domains.
+    pub foreign_senders: bool,
+    /// Octets of a message's header section.
+    #[serde(deserialize_with = "not_0")]
+    pub header_octets: usize,
+}
+
 /// What clients may cost.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -117,12 +164,38 @@ pub struct Limits {
     /// Recipients of a message.
     #[serde(deserialize_with = "not_0")]
     pub recipients: usize,
+    /// `Received` fields of a message: with more it goes round in a circle.
+    #[serde(deserialize_with = "not_0")]
+    pub received_fields: usize,
     /// Connections at a time.
     #[serde(deserialize_with = "not_0")]
     pub connections: usize,
     /// Connections at a time from one address, or one /64 network of IPv6.
     #[serde(deserialize_with = "not_0")]
     pub connections_per_address: usize,
+    /// Connections at a time from one network.
+    #[serde(deserialize_with = "not_0")]
+    pub connections_per_network: usize,
+    /// Bits of an IPv4 address that are its network's.
+    #[serde(deserialize_with = "ipv4_bits")]
+    pub network_bits_ipv4: u8,
+    /// Bits of an IPv6 address that are its network's.
+    #[serde(deserialize_with = "ipv6_bits")]
+    pub network_bits_ipv6: u8,
+    /// New connections a minute from one address, but those of LMTP; 0: any number.
+    pub connections_per_minute: u32,
+    /// Messages a minute from one address, but those of LMTP; 0: any number.
+    pub messages_per_minute: u32,
+}
+
+/// The file system of the data directory.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Space {
+    /// Octets that mail leaves free.
+    pub reserve_octets: u64,
+    /// Octets that a message is taken to need that does not say so.
+    pub unsized_octets: u64,
 }
 
 /// Seconds, a year at the most.
@@ -135,6 +208,9 @@ pub struct Timeouts {
     /// For a client to take any of what is sent to it.
     #[serde(deserialize_with = "seconds_not_0")]
     pub write_seconds: u64,
+    /// For a proxy to send its header.
+    #[serde(deserialize_with = "seconds_not_0")]
+    pub proxy_seconds: u64,
     /// For a TLS handshake.
     #[serde(deserialize_with = "seconds_not_0")]
     pub handshake_seconds: u64,
@@ -153,7 +229,11 @@ impl Default for Config {
             listen: Listen::default(),
             tls: Tls::default(),
             auth: Auth::default(),
+            trust: Trust::default(),
+            early_talkers: EarlyTalkers::default(),
+            submission: Submission::default(),
             limits: Limits::default(),
+            space: Space::default(),
             timeouts: Timeouts::default(),
         }
     }
@@ -179,15 +259,52 @@ impl Default for Auth {
     }
 }
 
+impl Default for Trust {
+    fn default() -> Self {
+        Self { proxies: Networks::default(), greeted_at_once: Networks::loopback(), shared: Networks::default() }
+    }
+}
+
+/// Two seconds are unnoticed by those that wait five minutes for a greeting, and more than those have that are in a hurry.
+impl Default for EarlyTalkers {
+    fn default() -> Self {
+        Self { pause_seconds: 2, remember_seconds: 24 * 60 * 60 }
+    }
+}
+
+/// A list of as many recipients as a message may have, and room to spare.
+impl Default for Submission {
+    fn default() -> Self {
+        Self { foreign_senders: false, header_octets: 256 * 1024 }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_octets: 50 * 1024 * 1024, recipients: 1000, connections: 10_000, connections_per_address: 1000 }
+        Self {
+            message_octets: 50 * 1024 * 1024,
+            recipients: 1000,
+            received_fields: 50,
+            connections: 10_000,
+            connections_per_address: 1000,
+            connections_per_network: 5000,
+            network_bits_ipv4: 24,
+            network_bits_ipv6: 48,
+            connections_per_minute: 0,
+            messages_per_minute: 0,
+        }
+    }
+}
+
+impl Default for Space {
+    fn default() -> Self {
+        Self { reserve_octets: 64 * 1024 * 1024, unsized_octets: 1024 * 1024 }
     }
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { read_seconds: 0, write_seconds: 300, handshake_seconds: 30, shutdown_seconds: 30 }
+        Self { read_seconds: 0, write_seconds: 300, proxy_seconds: 10, handshake_seconds: 30, shutdown_seconds: 30 }
     }
 }
 
@@ -206,6 +323,20 @@ impl Config {
     /// Whether mail for `domain` is delivered here.
     pub fn is_local(&self, domain: &[u8]) -> bool {
         self.domains.iter().any(|local| local.as_bytes().eq_ignore_ascii_case(domain))
+    }
+}
+
+impl Limits {
+    /// What admission goes by; in `exempt` neither addresses nor networks are counted.
+    pub fn most_connections(&self, exempt: Networks) -> crate::admission::Most {
+        crate::admission::Most {
+            all: self.connections,
+            per_address: self.connections_per_address,
+            per_network: self.connections_per_network,
+            ipv4_bits: self.network_bits_ipv4,
+            ipv6_bits: self.network_bits_ipv6,
+            exempt,
+        }
     }
 }
 
@@ -235,6 +366,29 @@ fn seconds_not_0<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::E
         0 => Err(D::Error::custom("expected 1 second at least, found 0")),
         seconds => Ok(seconds),
     }
+}
+
+/// A client gives up on a greeting after 5 minutes: [RFC 5321 section 4.5.3.2.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2.1).
+fn pause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        seconds @ 0..=60 => Ok(seconds),
+        found => Err(D::Error::custom(format_args!("expected 0 to 60 seconds, found {found}"))),
+    }
+}
+
+fn ipv4_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    bits(deserializer, 32)
+}
+
+/// More than 64 are one address here.
+fn ipv6_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    bits(deserializer, 64)
+}
+
+fn bits<'de, D: Deserializer<'de>>(deserializer: D, most: u64) -> Result<u8, D::Error> {
+    let found = u64::deserialize(deserializer)?;
+    let bits = u8::try_from(found).ok().filter(|bits| (1..=most).contains(&u64::from(*bits)));
+    bits.ok_or_else(|| D::Error::custom(format_args!("expected 1 to {most} bits, found {found}")))
 }
 
 fn not_0<'de, D: Deserializer<'de>, N: Deserialize<'de> + Default + PartialEq>(deserializer: D) -> Result<N, D::Error> {
@@ -328,6 +482,14 @@ mod tests {
             ("[limits]\nconnections = 0\n", "line 2"),
             ("\ndomains = [\"a b\"]\n", "line 2"),
             ("data = \"\"\n", "line 1"),
+            ("[timeouts]\nproxy_seconds = 0\n", "line 2"),
+            ("[trust]\nproxies = \"any\"\n", "line 2"),
+            ("[early_talkers]\npause_seconds = 61\n", "0 to 60 seconds, found 61"),
+            ("[submission]\nheader_octets = 0\n", "line 2"),
+            ("[limits]\nnetwork_bits_ipv4 = 33\n", "1 to 32 bits, found 33"),
+            ("[limits]\nnetwork_bits_ipv6 = 0\n", "1 to 64 bits, found 0"),
+            ("[limits]\nmessages_per_minute = -1\n", "line 2"),
+            ("[trust]\nshared = [\"192.0.2.1/24\"]\n", "expected 192.0.2.0/24"),
             ("[timeouts]\nread_seconds = 9223372036854775807\n", "line 2"),
         ] {
             let error = load(text).unwrap_err().to_string();

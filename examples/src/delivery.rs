@@ -15,6 +15,8 @@ use postrider_maildir::{Delivered, Delivery, Error, Maildir, Prepared, advance};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
+use crate::space::Space;
+
 /// A message up to this size waits in memory until it is complete; a larger one goes to the disk as it comes.
 const IN_MEMORY: usize = 64 * 1024;
 
@@ -64,6 +66,7 @@ pub type Outcomes = Vec<Result<(), DeliveryError>>;
 pub struct Deliverer {
     jobs: Sender<Job>,
     maildirs: Arc<Mutex<HashMap<PathBuf, Maildir>>>,
+    space: Option<Arc<Space>>,
 }
 
 /// A message while it comes in. Dropped, nothing remains of it.
@@ -95,10 +98,16 @@ impl Deliverer {
     /// When the system has no thread to give.
     pub fn start() -> io::Result<Self> {
         let (jobs, queue) = channel();
-        let deliverer = Self { jobs, maildirs: Arc::default() };
+        let deliverer = Self { jobs, maildirs: Arc::default(), space: None };
         let maildirs = Arc::clone(&deliverer.maildirs);
         thread::Builder::new().name("delivery".to_owned()).spawn(move || deliver_all(&queue, &maildirs))?;
         Ok(deliverer)
+    }
+
+    /// Large messages take no more than this has room for.
+    #[must_use]
+    pub fn within(self, space: Space) -> Self {
+        Self { space: Some(Arc::new(space)), ..self }
     }
 
     /// Begins a message for these mailboxes, with the octets that go before its content: lines that end in LF.
@@ -126,7 +135,16 @@ impl Incoming {
     async fn move_to_disk(&mut self) {
         let state = std::mem::replace(&mut self.state, State::Memory(Vec::new()));
         let (mailboxes, maildirs) = (self.mailboxes.clone(), Arc::clone(&self.deliverer.maildirs));
-        let written = spawn_blocking(move || written(state, &mailboxes, &maildirs)).await;
+        let space = self.deliverer.space.clone();
+        let written = spawn_blocking(move || match &state {
+            State::Memory(buffer) | State::Disk { buffer, .. }
+                if space.as_ref().is_some_and(|space| !space.has_room_for(buffer.len() as u64)) =>
+            {
+                State::Failed(DeliveryError::Full("the rest of the disk is not for mail".to_owned()))
+            }
+            _ => written(state, &mailboxes, &maildirs),
+        })
+        .await;
         self.state = written.unwrap_or_else(|_| State::Failed(DeliveryError::Failed("delivery panicked".to_owned())));
     }
 
@@ -347,6 +365,19 @@ mod tests {
         let outcomes = incoming.deliver().await;
         assert!(outcomes[0].is_err() && outcomes[1].is_ok(), "{outcomes:?}");
         assert_eq!(contents(&mailboxes[1]), [b"text\n"]);
+    }
+
+    #[tokio::test]
+    async fn a_large_message_stops_where_the_reserve_begins() {
+        let data = tempfile::tempdir().unwrap();
+        let mailbox = data.path().join("a");
+        let full = Space::new(data.path().to_owned(), u64::MAX);
+        let mut incoming = Deliverer::start().unwrap().within(full).begin(vec![mailbox.clone()], Vec::new());
+        incoming.push(&[b'x'; 2 * IN_MEMORY]).await;
+        incoming.push(&[b'x'; 2 * IN_MEMORY]).await;
+        let outcomes = incoming.deliver().await;
+        assert!(matches!(outcomes[..], [Err(DeliveryError::Full(_))]), "{outcomes:?}");
+        assert!(!mailbox.exists() || contents(&mailbox).is_empty());
     }
 
     #[tokio::test]

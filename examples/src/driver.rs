@@ -116,6 +116,12 @@ pub trait Session: Send {
     /// Deals with an event.
     fn event(&mut self, event: EventOf<'_, Self>, io: &mut Io) -> impl Future<Output = Result<(), Stop>> + Send;
 
+    /// TLS is up, and the peer has shown this certificate, in DER, which has been verified, and that it has its key. Called before
+    /// [`secured`](Self::secured), and where the connection begins with TLS, before [`open`](Self::open).
+    fn certified(&mut self, certificate: &[u8]) {
+        let _ = certificate;
+    }
+
     /// TLS is up.
     fn secured(&mut self) {}
 
@@ -458,7 +464,11 @@ impl<S: Session> Driver<S> {
                 accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
         };
-        self.io.stream = Stream::Tls(Box::new(accepted.map_err(Failure::Tls)?));
+        let stream = accepted.map_err(Failure::Tls)?;
+        if let Some([certificate, ..]) = stream.get_ref().1.peer_certificates() {
+            self.session.certified(certificate);
+        }
+        self.io.stream = Stream::Tls(Box::new(stream));
         Ok(())
     }
 }

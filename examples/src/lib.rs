@@ -4,26 +4,41 @@
 //! |---|---|
 //! | [`driver`] | runs any protocol connection over a socket: reads, writes, TLS, time limits |
 //! | [`smtp`], [`pop3`] | what this server does with its peers: one `Session` each |
+//! | [`content`], [`header`], [`submission`] | what is looked at in a message, and changed in a user's |
+//! | [`space`] | how much mail the disk can take |
 //! | [`delivery`] | puts messages into Maildirs; many share a sync |
 //! | [`maildrop`], [`retrieval`] | a Maildir as POP3 sees it |
-//! | [`accounts`], [`login`], [`sasl`] | who has a mailbox, and who has proved to be its owner |
-//! | [`admission`] | how many connections at a time |
-//! | [`config`], [`tls`], [`log`] | what the operator decides |
+//! | [`accounts`], [`login`], [`sasl`], [`certificate`] | who has a mailbox, and who has proved to be its owner |
+//! | [`proxy`] | whose connection a proxy passes on |
+//! | [`admission`], [`rate`] | how many connections at a time, and how much a minute |
+//! | [`early`] | who speaks before the greeting |
+//! | [`expiring`] | addresses that are remembered for a while |
+//! | [`config`], [`networks`], [`tls`], [`log`] | what the operator decides |
 //! | [`server`] | listens, starts sessions, ends in order |
 //! | [`program`] | the command line of the programs |
 
 pub mod accounts;
 pub mod admission;
+pub mod certificate;
 pub mod config;
+pub mod content;
 pub mod delivery;
 pub mod driver;
+pub mod early;
+pub mod expiring;
+pub mod header;
 pub mod log;
 pub mod login;
 pub mod maildrop;
+pub mod networks;
 pub mod pop3;
 pub mod program;
+pub mod proxy;
+pub mod rate;
 pub mod retrieval;
 pub mod sasl;
 pub mod server;
 pub mod smtp;
+pub mod space;
+pub mod submission;
 pub mod tls;

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 pub use crate::accounts::Account;
 use crate::accounts::{Accounts, AccountsError};
 use crate::admission::network;
+use crate::networks::Networks;
 
 /// Why a login failed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Logins {
     key: [u8; 32],
     secret: Vec<u8>,
     remember: Duration,
+    /// Where many share an address: what fails there counts against the user alone.
+    shared: Networks,
     verified: Mutex<HashMap<[u8; 32], Verified>>,
     failures: Mutex<HashMap<Guesser, Failures>>,
     /// Checked when there is no such account, so that it takes as long.
@@ -112,10 +115,17 @@ impl Logins {
             key,
             secret,
             remember,
+            shared: Networks::default(),
             verified: Mutex::default(),
             failures: Mutex::default(),
             nobody: Arc::new(Account::new("nobody", "nobody")?),
         })
+    }
+
+    /// In these networks many share an address: what fails there counts against the user alone.
+    #[must_use]
+    pub fn sharing(self, shared: Networks) -> Self {
+        Self { shared, ..self }
     }
 
     /// The accounts behind the gate.
@@ -181,7 +191,7 @@ impl Logins {
 
     /// Notes a failure. Returns how late it is to be answered.
     fn count_failure(&self, peer: IpAddr, user: &str) -> Duration {
-        let of_network = self.count(Guesser::Network(network(peer)));
+        let of_network = if self.shared.contains(peer) { 0 } else { self.count(Guesser::Network(network(peer))) };
         let user: String = user.chars().take(64).collect();
         // Who has named nobody guesses at nobody's password.
         let of_user = if user.is_empty() { 0 } else { self.count(Guesser::User(user.to_ascii_lowercase())) };
@@ -190,7 +200,7 @@ impl Logins {
 
     /// Notes a recipient that does not exist. Returns how many there were from that address of late.
     pub fn count_stranger(&self, peer: IpAddr) -> u32 {
-        self.count(Guesser::Recipients(network(peer)))
+        if self.shared.contains(peer) { 0 } else { self.count(Guesser::Recipients(network(peer))) }
     }
 
     fn count(&self, guesser: Guesser) -> u32 {
@@ -312,5 +322,24 @@ mod tests {
         assert_eq!(logins.admit(elsewhere), Ok(()));
         tokio::time::advance(FORGET_ONE).await;
         assert_eq!(logins.admit(PEER), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_shared_network_the_user_alone_is_slowed_down() {
+        let data = tempfile::tempdir().unwrap();
+        let shared: Networks = serde_json::from_str(r#"["127.0.0.0/8"]"#).unwrap();
+        let logins = logins(&data).sharing(shared);
+        let guess = async |user: &str| {
+            let start = Instant::now();
+            assert_eq!(logins.failed(PEER, user).await, LoginError::BadCredentials);
+            start.elapsed()
+        };
+        for _ in 0..2 * MOST_FAILURES {
+            guess("anna").await;
+        }
+        assert_eq!(guess("anna").await, 16 * DELAY);
+        assert_eq!(guess("bert").await, DELAY);
+        assert_eq!(logins.admit(PEER), Ok(()));
+        assert_eq!((0..200).map(|_| logins.count_stranger(PEER)).max(), Some(0));
     }
 }

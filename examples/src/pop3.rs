@@ -12,11 +12,12 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use crate::accounts::Account;
+use crate::certificate;
 use crate::driver::{EventOf, Io, Session, Stop};
 use crate::login::LoginError;
 use crate::maildrop::{Maildrop, MaildropError};
 use crate::retrieval::{PANICKED, Retrieval};
-use crate::sasl::{self, Conversation, MECHANISMS};
+use crate::sasl::{self, Conversation, mechanisms};
 use crate::server::Site;
 
 /// One POP3 session.
@@ -26,6 +27,8 @@ pub struct Pop3 {
     peer: IpAddr,
     /// What `USER` said.
     name: Option<String>,
+    /// The account that the client's certificate is of.
+    certified: Option<String>,
     conversation: Option<Conversation>,
     maildrop: Option<Maildrop>,
     retrieval: Retrieval,
@@ -34,11 +37,11 @@ pub struct Pop3 {
 impl Pop3 {
     /// A session with `peer`; `tls` when the connection began with it.
     pub fn new(site: Arc<Site>, peer: SocketAddr, tls: bool) -> Self {
-        let extensions = extensions(&site, tls);
+        let extensions = extensions(&site, tls, false);
         let connection = Connection::new(Config { extensions, tls, ..Config::default() });
         let peer = peer.ip().to_canonical();
         let retrieval = Retrieval::default();
-        Self { connection, site, peer, name: None, conversation: None, maildrop: None, retrieval }
+        Self { connection, site, peer, name: None, certified: None, conversation: None, maildrop: None, retrieval }
     }
 
     async fn command(&mut self, command: Command<'_>, io: &mut Io) -> Result<(), Stop> {
@@ -78,7 +81,7 @@ impl Pop3 {
     }
 
     async fn auth(&mut self, mechanism: Mechanism<'_>, initial: Option<Secret<'_>>, io: &mut Io) -> Result<(), Stop> {
-        match self.site.sasl.start(mechanism.as_str()) {
+        match self.site.sasl.start(mechanism.as_str(), self.certified.as_deref()) {
             Ok(conversation) => self.conversation = Some(conversation),
             Err(error) => {
                 warn!(%error, "SASL cannot start");
@@ -229,16 +232,22 @@ impl Session for Pop3 {
         }
     }
 
+    fn certified(&mut self, certificate: &[u8]) {
+        let account = certificate::account_of(certificate, &self.site.config, self.site.logins.accounts());
+        self.certified = account.map(|account| account.name.clone());
+        self.connection.offer(extensions(&self.site, true, self.certified.is_some()));
+    }
+
     fn secured(&mut self) {
-        self.connection.offer(extensions(&self.site, true));
+        self.connection.offer(extensions(&self.site, true, self.certified.is_some()));
         self.name = None;
     }
 }
 
 /// What is offered: logins only where they are safe.
-fn extensions(site: &Site, tls: bool) -> Extensions {
+fn extensions(site: &Site, tls: bool, certified: bool) -> Extensions {
     let login = tls || site.config.auth.plaintext;
-    let mechanisms = MECHANISMS.iter().filter(|_| login).filter_map(|name| Mechanism::new(*name).ok());
+    let mechanisms = mechanisms(certified).filter(|_| login).filter_map(|name| Mechanism::new(name).ok());
     Extensions {
         expire: Some(Expire::Never),
         implementation: Text::new("postrider").ok(),

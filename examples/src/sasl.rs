@@ -1,4 +1,4 @@
-//! SASL through rsasl: PLAIN, LOGIN, SCRAM-SHA-1 and SCRAM-SHA-256, for any protocol.
+//! SASL through rsasl: PLAIN, LOGIN, SCRAM-SHA-1, SCRAM-SHA-256 and, with a client's certificate, EXTERNAL, for any protocol.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,15 @@ use crate::accounts::{Account, Verifier};
 use crate::login::{LoginError, Logins};
 
 /// The mechanisms, best first. Those that show the password come last.
-pub const MECHANISMS: [&str; 4] = ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
+const MECHANISMS: [&str; 5] = [EXTERNAL, "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
+
+/// Who it is was shown by other means, here by a certificate: [RFC 4422 appendix A](https://www.rfc-editor.org/rfc/rfc4422#appendix-A).
+const EXTERNAL: &str = "EXTERNAL";
+
+/// What there is for a client, best first; `certified` where its certificate is an account's.
+pub fn mechanisms(certified: bool) -> impl Iterator<Item = &'static str> {
+    MECHANISMS.into_iter().filter(move |name| certified || *name != EXTERNAL)
+}
 
 /// Starts conversations.
 #[derive(Clone, Debug)]
@@ -70,16 +78,17 @@ impl Sasl {
         Self { logins }
     }
 
-    /// Begins one, with a mechanism of [`MECHANISMS`] in any case.
+    /// Begins one, with one of the [`mechanisms`] in any case. `certified` is the account of the client's certificate.
     ///
     /// # Errors
     ///
     /// When it is none of them.
-    pub fn start(&self, mechanism: &str) -> Result<Conversation, LoginError> {
-        let known = MECHANISMS.into_iter().find(|known| known.eq_ignore_ascii_case(mechanism));
+    pub fn start(&self, mechanism: &str, certified: Option<&str>) -> Result<Conversation, LoginError> {
+        let known = mechanisms(certified.is_some()).find(|known| known.eq_ignore_ascii_case(mechanism));
         let mechanism = known.ok_or(LoginError::Temporary)?;
         let user = Arc::<Mutex<String>>::default();
-        let callback = Callback { logins: Arc::clone(&self.logins), user: Arc::clone(&user) };
+        let certified = certified.map(ToOwned::to_owned);
+        let callback = Callback { logins: Arc::clone(&self.logins), user: Arc::clone(&user), certified };
         let session = session(callback, mechanism).map_err(|_| LoginError::Temporary)?;
         Ok(Conversation { session, logins: Arc::clone(&self.logins), mechanism, state: Progress::Fresh, user })
     }
@@ -143,7 +152,10 @@ impl Conversation {
     async fn judge(&mut self, peer: IpAddr, user: &str) -> Result<Arc<Account>, LoginError> {
         match self.session.validation() {
             Some(Claim::Password(name, password)) => self.logins.check(peer, &name, &password).await,
-            Some(Claim::Proven(name)) => self.logins.accounts().find(&name).ok_or(LoginError::BadCredentials),
+            Some(Claim::Proven(name)) => match self.logins.accounts().find(&name) {
+                Some(account) => Ok(account),
+                None => Err(self.logins.failed(peer, &name).await),
+            },
             Some(Claim::SomebodyElse(name)) => Err(self.logins.failed(peer, &name).await),
             None => Err(self.logins.failed(peer, user).await),
         }
@@ -175,6 +187,17 @@ fn is_scram(message: &[u8]) -> bool {
 struct Callback {
     logins: Arc<Logins>,
     user: Arc<Mutex<String>>,
+    certified: Option<String>,
+}
+
+impl Callback {
+    /// What EXTERNAL says: to act as `name`, or as whoever the certificate is of.
+    fn external(&self, name: &str) -> Claim {
+        match &self.certified {
+            Some(account) if name.is_empty() || name.eq_ignore_ascii_case(account) => Claim::Proven(account.clone()),
+            _ => Claim::SomebodyElse(name.to_owned()),
+        }
+    }
 }
 
 impl SessionCallback for Callback {
@@ -205,10 +228,14 @@ impl SessionCallback for Callback {
 
     fn validate(
         &self,
-        _session: &SessionData,
+        session: &SessionData,
         context: &Context<'_>,
         validate: &mut Validate<'_>,
     ) -> Result<(), ValidationError> {
+        if session.mechanism().mechanism.as_str() == EXTERNAL {
+            validate.finalize::<Claimed>(self.external(context.get_ref::<AuthzId>().unwrap_or_default()));
+            return Ok(());
+        }
         let Some(name) = context.get_ref::<AuthId>() else { return Ok(()) };
         let for_another = context.get_ref::<AuthzId>().is_some_and(|other| !other.is_empty() && other != name);
         let claim = match context.get_ref::<Password>() {
@@ -250,7 +277,7 @@ mod tests {
         for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-1"] {
             for first in cut_and_damaged() {
                 for second in [&b"c"[..], b"", b"c=biws,r", b"c=biws,r=x,p", b"c=biws,r=x,p=", b"\xff\xff"] {
-                    let mut conversation = sasl.start(mechanism).unwrap();
+                    let mut conversation = sasl.start(mechanism, None).unwrap();
                     peer += 1;
                     let peer = Ipv4Addr::from_bits(0x0A00_0000 + peer).into();
                     if let Ok(Step::Challenge(_)) = conversation.step(Some(&first), peer).await {
@@ -259,6 +286,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_is_good_for_its_own_account_alone() {
+        let data = tempfile::tempdir().unwrap();
+        let accounts = Arc::new(Accounts::open(data.path()).unwrap());
+        accounts.add("anna", "secret").unwrap();
+        accounts.add("bert", "secret").unwrap();
+        let logins = Arc::new(Logins::new(accounts, Duration::ZERO).unwrap());
+        let sasl = Sasl::new(Arc::clone(&logins));
+        let peer = Ipv4Addr::LOCALHOST.into();
+        assert!(sasl.start("EXTERNAL", None).is_err());
+        for (authzid, ok) in [(&b""[..], true), (b"anna", true), (b"Anna", true), (b"bert", false), (b"\xff", false)] {
+            let stepped = sasl.start("external", Some("anna")).unwrap().step(Some(authzid), peer).await;
+            match stepped {
+                Ok(Step::Done(account)) => assert!(ok && account.name == "anna", "{}", authzid.escape_ascii()),
+                Ok(Step::Challenge(_)) => panic!("{}", authzid.escape_ascii()),
+                Err(error) => assert!(!ok && error == LoginError::BadCredentials, "{}", authzid.escape_ascii()),
+            }
+        }
+        // What a client says second.
+        let mut conversation = sasl.start("EXTERNAL", Some("anna")).unwrap();
+        assert!(matches!(conversation.step(None, peer).await, Ok(Step::Challenge(challenge)) if challenge.is_empty()));
+        assert!(matches!(conversation.step(Some(b""), peer).await, Ok(Step::Done(_))));
+        logins.accounts().remove("anna").unwrap();
+        let gone = sasl.start("EXTERNAL", Some("anna")).unwrap().step(Some(b""), peer).await;
+        assert!(matches!(gone, Err(LoginError::BadCredentials)));
+        // All of them have counted.
+        for _ in 0..47 {
+            let mut conversation = sasl.start("EXTERNAL", Some("anna")).unwrap();
+            assert!(conversation.step(Some(b"bert"), peer).await.is_err());
+        }
+        assert!(logins.check(peer, "bert", b"wrong").await == Err(LoginError::TooManyFailures));
     }
 
     fn cut_and_damaged() -> Vec<Vec<u8>> {

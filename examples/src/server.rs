@@ -18,16 +18,20 @@ use tokio_rustls::rustls::ServerConfig;
 use tracing::{debug, error, info, warn};
 
 use crate::accounts::{Account, Accounts, AccountsError};
-use crate::admission::{Admission, Admitted};
+use crate::admission::{Admission, Admitted, Full};
 use crate::config::{Address, Config, Listen};
 use crate::delivery::Deliverer;
 use crate::driver::{Driver, Failure, Session, Stop};
+use crate::early::{Behaviour, EarlyTalkers};
 use crate::login::Logins;
 use crate::maildrop::Snapshots;
 use crate::pop3::Pop3;
+use crate::proxy::{self, ProxyError};
+use crate::rate::Rate;
 use crate::sasl::Sasl;
-use crate::smtp::{Role, Smtp};
-use crate::tls::{self, TlsError};
+use crate::smtp::{Role, Smtp, Welcome};
+use crate::space::Space;
+use crate::tls::{self, ServerConfigs, TlsError};
 
 /// Why a server does not start.
 #[derive(Debug, Error)]
@@ -91,11 +95,15 @@ impl Protocol {
         matches!(self, Self::Pop3s | Self::Submissions)
     }
 
+    fn is_for_users(self) -> bool {
+        !matches!(self, Self::Lmtp | Self::Smtp)
+    }
+
     /// What is said to a connection that is one too many.
-    fn refusal(self, why: &str) -> Option<String> {
+    fn refusal(self, why: Full) -> Option<String> {
         match self {
             Self::Pop3 => Some(format!("-ERR [SYS/TEMP] {why}\r\n")),
-            Self::Lmtp | Self::Smtp | Self::Submission => Some(format!("421 4.3.2 {why}\r\n")),
+            Self::Lmtp | Self::Smtp | Self::Submission => Some(format!("421 {} {why}\r\n", why.enhanced_code())),
             Self::Pop3s | Self::Submissions => None,
         }
     }
@@ -112,9 +120,13 @@ pub struct Site {
     pub sasl: Sasl,
     /// Puts messages into mailboxes.
     pub deliverer: Deliverer,
+    /// What mail may take of the disk.
+    pub space: Space,
+    /// How often an address may begin a message.
+    pub messages: Rate,
     /// What is known of maildrops.
     pub snapshots: Snapshots,
-    tls: RwLock<Arc<ServerConfig>>,
+    tls: RwLock<ServerConfigs>,
 }
 
 impl Site {
@@ -129,13 +141,17 @@ impl Site {
         if !config.postmaster.is_empty() && accounts.find(&config.postmaster).is_none() {
             warn!(postmaster = config.postmaster, "there is no such account: mail for postmaster is refused");
         }
-        let logins = Arc::new(Logins::new(accounts, Duration::from_secs(config.auth.remember_seconds))?);
+        let space = Space::new(config.data.clone(), config.space.reserve_octets);
+        let logins = Logins::new(accounts, Duration::from_secs(config.auth.remember_seconds))?;
+        let logins = Arc::new(logins.sharing(config.trust.shared.clone()));
         Ok(Self {
             sasl: Sasl::new(Arc::clone(&logins)),
             logins,
-            deliverer: Deliverer::start().map_err(StartError::Thread)?,
+            deliverer: Deliverer::start().map_err(StartError::Thread)?.within(space.clone()),
+            space,
+            messages: Rate::new(config.limits.messages_per_minute, config.trust.shared.clone()),
             snapshots: Snapshots::default(),
-            tls: RwLock::new(tls::server_config(&config)?),
+            tls: RwLock::new(tls::server_configs(&config)?),
             config,
         })
     }
@@ -164,13 +180,14 @@ impl Site {
         }
     }
 
-    fn tls(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
+    fn tls(&self, protocol: Protocol) -> Arc<ServerConfig> {
+        let configs = self.tls.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(if protocol.is_for_users() { &configs.users } else { &configs.servers })
     }
 
     /// Reads certificate and key anew. Connections that are up keep theirs; so does the server if the new ones do not serve.
     pub fn reload_tls(&self) {
-        match tls::server_config(&self.config) {
+        match tls::server_configs(&self.config) {
             Ok(config) => {
                 *self.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
                 info!("certificate read anew");
@@ -233,10 +250,12 @@ impl Server {
         let (stopping, stopped) = watch::channel(false);
         // Each connection holds a sender: when all are dropped, all have ended.
         let (running, mut all_ended) = mpsc::channel::<()>(1);
-        let limits = &self.site.config.limits;
+        let Config { limits, trust, .. } = &self.site.config;
         let door = Door {
             site: Arc::clone(&self.site),
-            admission: Admission::new(limits.connections, limits.connections_per_address),
+            admission: Admission::new(limits.most_connections(trust.shared.clone())),
+            arrivals: Arc::new(Rate::new(limits.connections_per_minute, trust.shared.clone())),
+            early: Arc::new(EarlyTalkers::new(&self.site.config)),
             stopped,
             running,
         };
@@ -289,8 +308,20 @@ fn addresses(listen: &Listen) -> [(Protocol, Address); 6] {
 struct Door {
     site: Arc<Site>,
     admission: Admission,
+    arrivals: Arc<Rate>,
+    early: Arc<EarlyTalkers>,
     stopped: watch::Receiver<bool>,
     running: mpsc::Sender<()>,
+}
+
+/// A connection before its session.
+struct Arrival {
+    protocol: Protocol,
+    stream: TcpStream,
+    peer: SocketAddr,
+    /// What the peer connected to.
+    local: SocketAddr,
+    ticket: Ticket,
 }
 
 /// What counts a connection while it lasts.
@@ -300,7 +331,7 @@ impl Door {
     async fn accept(self, protocol: Protocol, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.admit(protocol, stream, peer),
+                Ok((stream, peer)) => self.enter(protocol, stream, peer),
                 Err(error) => {
                     // Out of file descriptors, mostly: trying again at once would only burn the processor.
                     error!(%protocol, %error, "cannot accept");
@@ -310,47 +341,93 @@ impl Door {
         }
     }
 
-    fn admit(&self, protocol: Protocol, stream: TcpStream, peer: SocketAddr) {
-        match self.admission.admit(peer.ip()) {
-            Ok(admitted) => self.serve(protocol, stream, peer, (admitted, self.running.clone())),
-            Err(full) => {
-                warn!(%protocol, %peer, "{full}");
-                if let Some(refusal) = protocol.refusal(&full.to_string()) {
-                    tokio::spawn(refuse(stream, refusal));
-                }
-            }
-        }
-    }
-
-    fn serve(&self, protocol: Protocol, stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
-        debug!(%protocol, %peer, "connected");
+    fn enter(&self, protocol: Protocol, stream: TcpStream, peer: SocketAddr) {
+        let admitted = match self.admission.enter() {
+            Ok(admitted) => admitted,
+            Err(full) => return send_away(protocol, stream, peer, full),
+        };
         // Answers are written whole; none gains from waiting.
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
-        let tls = protocol.begins_with_tls();
-        let smtp = |role| Smtp::new(Arc::clone(&self.site), role, peer, local, tls);
-        match protocol {
-            Protocol::Lmtp => self.spawn(protocol, smtp(Role::Lmtp), stream, peer, ticket),
-            Protocol::Smtp => self.spawn(protocol, smtp(Role::Relay), stream, peer, ticket),
-            Protocol::Submission | Protocol::Submissions => {
-                self.spawn(protocol, smtp(Role::Submission), stream, peer, ticket);
-            }
-            Protocol::Pop3 | Protocol::Pop3s => {
-                self.spawn(protocol, Pop3::new(Arc::clone(&self.site), peer, tls), stream, peer, ticket);
-            }
+        let arrival = Arrival { protocol, stream, peer, local, ticket: (admitted, self.running.clone()) };
+        if self.site.config.trust.proxies.contains(peer.ip()) {
+            tokio::spawn(self.clone().behind_proxy(arrival));
+        } else {
+            self.admit(arrival);
         }
     }
 
-    fn spawn<S: Session + 'static>(
-        &self,
-        protocol: Protocol,
-        session: S,
-        stream: TcpStream,
-        peer: SocketAddr,
-        ticket: Ticket,
-    ) {
+    /// A proxy's word counts for whose connection it is: for limits, logins, the log and the trace.
+    async fn behind_proxy(mut self, mut arrival: Arrival) {
+        let patience = Duration::from_secs(self.site.config.timeouts.proxy_seconds);
+        let received = tokio::select! {
+            biased;
+            _ = self.stopped.wait_for(|stop| *stop) => return,
+            received = timeout(patience, proxy::receive(&mut arrival.stream)) => received,
+        };
+        let (protocol, proxy) = (arrival.protocol, arrival.peer);
+        match received {
+            Ok(Ok(Some(of))) => (arrival.peer, arrival.local) = (of.source, of.destination),
+            Ok(Ok(None)) => {}
+            // As when a proxy looks whether somebody is there.
+            Ok(Err(error @ ProxyError::Lost(_))) => return debug!(%protocol, %proxy, %error, "ended"),
+            Ok(Err(error)) => return warn!(%protocol, %proxy, %error, "ended"),
+            Err(_) => return warn!(%protocol, %proxy, "no whole PROXY header for {patience:?}"),
+        }
+        self.admit(arrival);
+    }
+
+    fn admit(&self, mut arrival: Arrival) {
+        let address = arrival.peer.ip();
+        let mut admitted = arrival.ticket.0.belongs_to(address);
+        // A server in front passes on what many have sent.
+        if arrival.protocol != Protocol::Lmtp && !self.arrivals.take(address) {
+            admitted = admitted.and(Err(Full::Rate));
+        }
+        if let Err(full) = admitted {
+            send_away(arrival.protocol, arrival.stream, arrival.peer, full);
+        } else if arrival.protocol == Protocol::Smtp && self.early.suspects(address) {
+            tokio::spawn(self.clone().watch(arrival));
+        } else {
+            self.serve(arrival, Welcome::Warm);
+        }
+    }
+
+    /// Greets whoever can wait for it.
+    async fn watch(mut self, arrival: Arrival) {
+        let (protocol, peer) = (arrival.protocol, arrival.peer);
+        let behaviour = tokio::select! {
+            biased;
+            _ = self.stopped.wait_for(|stop| *stop) => return,
+            behaviour = self.early.watch(peer.ip(), &arrival.stream) => behaviour,
+        };
+        match behaviour {
+            Behaviour::Left => debug!(%protocol, %peer, "left before the greeting"),
+            Behaviour::Spoke => {
+                info!(%protocol, %peer, "refused: spoke before the greeting");
+                self.serve(arrival, Welcome::Refusal);
+            }
+            Behaviour::Waited => self.serve(arrival, Welcome::Warm),
+        }
+    }
+
+    fn serve(&self, arrival: Arrival, welcome: Welcome) {
+        let Arrival { protocol, peer, local, .. } = arrival;
+        debug!(%protocol, %peer, "connected");
+        let tls = protocol.begins_with_tls();
+        let smtp = |role| Smtp::new(Arc::clone(&self.site), role, peer, local, tls);
+        match protocol {
+            Protocol::Lmtp => self.spawn(smtp(Role::Lmtp), arrival),
+            Protocol::Smtp => self.spawn(smtp(Role::Relay).with_welcome(welcome), arrival),
+            Protocol::Submission | Protocol::Submissions => self.spawn(smtp(Role::Submission), arrival),
+            Protocol::Pop3 | Protocol::Pop3s => self.spawn(Pop3::new(Arc::clone(&self.site), peer, tls), arrival),
+        }
+    }
+
+    fn spawn<S: Session + 'static>(&self, session: S, arrival: Arrival) {
+        let Arrival { protocol, stream, peer, ticket, .. } = arrival;
         let timeouts = self.site.config.timeouts.driver();
-        let driver = Driver::new(session, stream, Some(self.site.tls()), timeouts, self.stopped.clone());
+        let driver = Driver::new(session, stream, Some(self.site.tls(protocol)), timeouts, self.stopped.clone());
         tokio::spawn(async move {
             let ended = if protocol.begins_with_tls() { driver.run_tls().await } else { driver.run().await };
             match ended {
@@ -359,6 +436,14 @@ impl Door {
             }
             drop(ticket);
         });
+    }
+}
+
+/// A connection that is one too many is told so, where it would understand.
+fn send_away(protocol: Protocol, stream: TcpStream, peer: SocketAddr, full: Full) {
+    warn!(%protocol, %peer, "{full}");
+    if let Some(refusal) = protocol.refusal(full) {
+        tokio::spawn(refuse(stream, refusal));
     }
 }
 

@@ -15,11 +15,14 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::accounts::Account;
+use crate::certificate;
+use crate::content::Content;
 use crate::delivery::{DeliveryError, Incoming, Outcomes};
 use crate::driver::{EventOf, Io, Session, Stop};
 use crate::login::LoginError;
-use crate::sasl::{self, Conversation, MECHANISMS};
+use crate::sasl::{self, Conversation, mechanisms};
 use crate::server::Site;
+use crate::submission::{Submission, message_id};
 
 /// Recipients of one address of late that are refused without a delay; a list with some stale addresses has not many.
 const REFUSED_AT_ONCE: u32 = 10;
@@ -41,17 +44,29 @@ pub enum Role {
     Lmtp,
 }
 
+/// How a session begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Welcome {
+    /// With 554: the client spoke too early. It may say `QUIT`.
+    Refusal,
+    /// With 220.
+    Warm,
+}
+
 /// One SMTP session.
 pub struct Smtp {
     connection: Connection,
     site: Arc<Site>,
     role: Role,
+    welcome: Welcome,
     peer: IpAddr,
     /// Our own address, which a recipient may name in brackets.
     local: IpAddr,
     /// What the client calls itself; empty where that is no name of a host.
     client: String,
     account: Option<Arc<Account>>,
+    /// The account that the client's certificate is of.
+    certified: Option<String>,
     conversation: Option<Conversation>,
     transaction: Transaction,
 }
@@ -64,7 +79,7 @@ struct Transaction {
     recipients: Vec<Recipient>,
     /// Each once, however many recipients it has.
     mailboxes: Vec<PathBuf>,
-    message: Option<Incoming>,
+    content: Option<Box<Content>>,
 }
 
 struct Recipient {
@@ -83,7 +98,7 @@ impl Smtp {
         };
         let submission = role == Role::Submission;
         let connection = Connection::new(Config {
-            extensions: extensions(&site, role, tls),
+            extensions: extensions(&site, role, tls, false),
             limits,
             lmtp: role == Role::Lmtp,
             require_auth: submission,
@@ -92,8 +107,27 @@ impl Smtp {
             ..Config::default()
         });
         let (peer, local) = (peer.ip().to_canonical(), local.ip().to_canonical());
-        let (client, transaction) = (String::new(), Transaction::default());
-        Self { connection, site, role, peer, local, client, account: None, conversation: None, transaction }
+        let (client, certified, transaction) = (String::new(), None, Transaction::default());
+        let welcome = Welcome::Warm;
+        Self {
+            connection,
+            site,
+            role,
+            welcome,
+            peer,
+            local,
+            client,
+            account: None,
+            certified,
+            conversation: None,
+            transaction,
+        }
+    }
+
+    /// The session, which begins as `welcome` says.
+    #[must_use]
+    pub fn with_welcome(self, welcome: Welcome) -> Self {
+        Self { welcome, ..self }
     }
 
     async fn command(&mut self, command: Command<'_>, io: &mut Io) -> Result<(), Stop> {
@@ -108,7 +142,11 @@ impl Smtp {
             }
             Command::Help(_) => Reply::new(Code::HELP, "see RFC 5321").with_enhanced(2, 0, 0),
             Command::Mail { from, .. } if !self.may_send_as(&from) => {
-                Reply::new(Code::MAILBOX_NAME, "that is somebody else's address").with_enhanced(5, 7, 1)
+                Reply::new(Code::MAILBOX_NAME, "that is not an address of yours").with_enhanced(5, 7, 1)
+            }
+            Command::Mail { .. } if self.role != Role::Lmtp && !self.site.messages.take(self.peer) => {
+                info!(peer = %self.peer, user = self.user(), "too many messages");
+                Reply::new(Code::NOT_AVAILABLE, "too many messages, try again later").with_enhanced(4, 7, 0)
             }
             Command::Mail { from, parameters } => self.mail(&from, &parameters),
             Command::Quit => Reply::new(Code::CLOSING, "bye").with_enhanced(2, 0, 0),
@@ -129,17 +167,24 @@ impl Smtp {
     }
 
     fn mail(&mut self, from: &ReversePath<'_>, parameters: &Parameters<'_>) -> Reply<'static> {
+        let size = parameters.size().unwrap_or(self.site.config.space.unsized_octets);
+        if !self.site.space.has_room_for(size) {
+            warn!(peer = %self.peer, size, "message refused: no space left");
+            return Reply::new(Code::INSUFFICIENT_STORAGE, "no space left, try again").with_enhanced(4, 3, 1);
+        }
         let utf8 = parameters.smtputf8();
         self.transaction = Transaction { from: from.to_string(), utf8, ..Transaction::default() };
         Reply::new(Code::OK, "sender taken").with_enhanced(2, 1, 0)
     }
 
-    /// A user has the addresses of the own account, and any that are not ours to give.
+    /// A user has the addresses of the own account: [RFC 6409 section 6.1](https://www.rfc-editor.org/rfc/rfc6409#section-6.1). Notifications are from
+    /// nobody.
     fn may_send_as(&self, from: &ReversePath<'_>) -> bool {
         match (from.mailbox(), &self.account) {
             (Some(mailbox), Some(account)) if self.role == Role::Submission && self.is_local(mailbox) => {
                 self.account_of(mailbox).is_some_and(|owner| owner.name == account.name)
             }
+            (Some(_), _) if self.role == Role::Submission => self.site.config.submission.foreign_senders,
             _ => true,
         }
     }
@@ -213,7 +258,10 @@ impl Smtp {
     fn begin_message(&mut self) {
         let trace = self.trace().into_bytes();
         let mailboxes = self.transaction.mailboxes.clone();
-        self.transaction.message = Some(self.site.deliverer.begin(mailboxes, trace));
+        let (message, config) = (self.site.deliverer.begin(mailboxes, trace), &self.site.config);
+        let submission = (self.role == Role::Submission)
+            .then(|| Submission::new(config.submission.header_octets, now(), message_id(&config.hostname)));
+        self.transaction.content = Some(Box::new(Content::new(message, config.limits.received_fields, submission)));
     }
 
     fn chunk_end(&mut self, end: ChunkEnd, io: &mut Io) -> Result<(), Stop> {
@@ -242,7 +290,7 @@ impl Smtp {
             [only] => format!("\n\tfor {}", only.address),
             _ => String::new(),
         };
-        let now = Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
+        let now = now();
         format!(
             "Return-Path: {from}\nReceived: from {client} ({address})\n\tby {host} with {protocol}{recipient};\n\t{now}\n"
         )
@@ -263,13 +311,22 @@ impl Smtp {
     }
 
     async fn content_end(&mut self, end: ContentEnd, io: &mut Io) -> Result<(), Stop> {
-        let Transaction { from, recipients, message, .. } = std::mem::take(&mut self.transaction);
-        let replies = match (end.fault, message) {
+        let Transaction { from, recipients, content, .. } = std::mem::take(&mut self.transaction);
+        let replies = match (end.fault, content) {
             (Some(fault), _) => {
                 info!(peer = %self.peer, from, %fault, "message refused");
                 vec![fault.reply()]
             }
-            (None, Some(message)) => self.deliver(message, &from, &recipients, end.size).await,
+            (None, Some(mut content)) => {
+                content.end().await;
+                match content.into_message() {
+                    Ok(message) => self.deliver(message, &from, &recipients, end.size).await,
+                    Err(refusal) => {
+                        info!(peer = %self.peer, user = self.user(), from, %refusal, "message refused");
+                        vec![refusal.reply()]
+                    }
+                }
+            }
             (None, None) => vec![Reply::new(Code::LOCAL_ERROR, "try again").with_enhanced(4, 3, 0)],
         };
         // LMTP: one for each recipient. Where there is one for all of them, it is repeated.
@@ -301,7 +358,7 @@ impl Smtp {
     }
 
     async fn auth(&mut self, mechanism: Mechanism<'_>, initial: Option<Secret<'_>>, io: &mut Io) -> Result<(), Stop> {
-        match self.site.sasl.start(mechanism.as_str()) {
+        match self.site.sasl.start(mechanism.as_str(), self.certified.as_deref()) {
             Ok(conversation) => self.conversation = Some(conversation),
             Err(error) => return self.refuse(mechanism.as_str(), error, io),
         }
@@ -360,6 +417,10 @@ impl Session for Smtp {
     }
 
     async fn open(&mut self, io: &mut Io) -> Result<(), Stop> {
+        if self.welcome == Welcome::Refusal {
+            let refusal = format!("{} you spoke before you were greeted", self.site.config.hostname);
+            return Ok(self.connection.send(&Reply::new(Code::TRANSACTION_FAILED, &refusal), &mut io.out)?);
+        }
         let protocol = if self.role == Role::Lmtp { "LMTP" } else { "ESMTP" };
         let greeting = format!("{} {protocol} postrider", self.site.config.hostname);
         Ok(self.connection.send(&Reply::new(Code::READY, &greeting), &mut io.out)?)
@@ -367,9 +428,9 @@ impl Session for Smtp {
 
     async fn event(&mut self, event: EventOf<'_, Self>, io: &mut Io) -> Result<(), Stop> {
         match event {
-            Event::Content(content) => {
-                if let Some(message) = &mut self.transaction.message {
-                    message.push(content).await;
+            Event::Content(piece) => {
+                if let Some(content) = &mut self.transaction.content {
+                    content.push(piece).await;
                 }
                 Ok(())
             }
@@ -387,8 +448,14 @@ impl Session for Smtp {
         }
     }
 
+    fn certified(&mut self, certificate: &[u8]) {
+        let account = certificate::account_of(certificate, &self.site.config, self.site.logins.accounts());
+        self.certified = account.map(|account| account.name.clone());
+        self.connection.offer(extensions(&self.site, self.role, true, self.certified.is_some()));
+    }
+
     fn secured(&mut self) {
-        self.connection.offer(extensions(&self.site, self.role, true));
+        self.connection.offer(extensions(&self.site, self.role, true, self.certified.is_some()));
         self.client.clear();
         self.transaction = Transaction::default();
     }
@@ -405,9 +472,9 @@ impl Session for Smtp {
 }
 
 /// What is offered: logins where they are safe, to users.
-fn extensions(site: &Site, role: Role, tls: bool) -> Extensions {
+fn extensions(site: &Site, role: Role, tls: bool, certified: bool) -> Extensions {
     let login = role == Role::Submission && (tls || site.config.auth.plaintext);
-    let mechanisms = MECHANISMS.iter().filter(|_| login).filter_map(|name| Mechanism::new(*name).ok());
+    let mechanisms = mechanisms(certified).filter(|_| login).filter_map(|name| Mechanism::new(name).ok());
     Extensions {
         auth: mechanisms.collect(),
         chunking: true,
@@ -417,6 +484,11 @@ fn extensions(site: &Site, role: Role, tls: bool) -> Extensions {
         starttls: !tls,
         ..Extensions::default()
     }
+}
+
+/// For `Date` and `Received`.
+fn now() -> String {
+    Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
 }
 
 fn worst(outcomes: &Outcomes) -> Option<&Result<(), DeliveryError>> {

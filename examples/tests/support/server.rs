@@ -8,7 +8,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 pub(crate) const MAILSERVER: &str = env!("CARGO_BIN_EXE_mailserver");
 
@@ -17,6 +18,7 @@ pub(crate) struct Server {
     child: Child,
     /// By the names the log gives the protocols.
     pub(crate) addresses: HashMap<String, SocketAddr>,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 /// A data directory with accounts, and a configuration with ports the system chooses.
@@ -55,10 +57,10 @@ impl Site {
         let mut command = Command::new(MAILSERVER);
         command.arg("--config").arg(self.config()).args(["--log", "json"]);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut addresses = HashMap::new();
         while addresses.len() < 6 {
-            let line = log.next().expect("the server ended").unwrap();
+            let line = lines.next().expect("the server ended").unwrap();
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
             if line["message"] == "listening" {
                 let address = line["address"].as_str().unwrap().parse().unwrap();
@@ -66,8 +68,10 @@ impl Site {
             }
         }
         // Nobody may wait for a reader of the log.
-        std::thread::spawn(move || log.for_each(drop));
-        Server { child, addresses }
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || lines.for_each(|line| kept.lock().unwrap().extend(line)));
+        Server { child, addresses, log }
     }
 
     /// The files in `new` and `cur` of an account, without what the server puts before them.
@@ -99,9 +103,30 @@ pub(crate) fn run(command: &mut Command, input: &str) -> (bool, String) {
 
 impl Server {
     pub(crate) fn connect(&self, protocol: &str) -> Peer {
-        let stream = TcpStream::connect(self.addresses[protocol]).unwrap();
+        self.connect_from("127.0.0.1", protocol)
+    }
+
+    /// A connection from an address of this machine.
+    pub(crate) fn connect_from(&self, source: &str, protocol: &str) -> Peer {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let stream = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(SocketAddr::new(source.parse().unwrap(), 0)).unwrap();
+            socket.connect(self.addresses[protocol]).await.unwrap().into_std().unwrap()
+        });
+        stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         Peer(BufReader::new(stream))
+    }
+
+    /// Whether a line with all of these words is logged, soon or already.
+    pub(crate) fn logs(&self, words: &[&str]) -> bool {
+        let until = Instant::now() + Duration::from_secs(5);
+        let is_there = || self.log.lock().unwrap().iter().any(|line| words.iter().all(|word| line.contains(word)));
+        while !is_there() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        is_there()
     }
 
     /// SIGKILL: nothing is flushed, nothing is said.
@@ -130,9 +155,9 @@ impl Drop for Server {
 }
 
 /// The other end of a connection.
-pub(crate) struct Peer(pub(crate) BufReader<TcpStream>);
+pub(crate) struct Peer<S: Read = TcpStream>(pub(crate) BufReader<S>);
 
-impl Peer {
+impl<S: Read + Write> Peer<S> {
     /// Says `line` and hears the last line of an SMTP reply, or the one line of POP3.
     pub(crate) fn ask(&mut self, line: &str) -> String {
         self.say(&format!("{line}\r\n"));
@@ -159,10 +184,10 @@ impl Peer {
         line
     }
 
-    /// All that comes before the server closes.
+    /// All that comes before the server closes, or breaks off because it has not read all.
     pub(crate) fn rest(&mut self) -> String {
-        let mut rest = String::new();
-        self.0.read_to_string(&mut rest).unwrap();
-        rest
+        let mut rest = Vec::new();
+        let _ = self.0.read_to_end(&mut rest);
+        String::from_utf8(rest).unwrap()
     }
 }
