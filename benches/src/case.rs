@@ -104,6 +104,13 @@ impl Case {
         self
     }
 
+    /// Adds gates.
+    #[must_use]
+    pub fn gates(mut self, gates: impl IntoIterator<Item = Gate>) -> Self {
+        self.gates.extend(gates);
+        self
+    }
+
     /// Adds the gate that none of our ways allocates.
     #[must_use]
     pub fn without_allocations(mut self) -> Self {

@@ -1,11 +1,11 @@
-//! postrider-text-proto beside floors: no crate on crates.io gives these pieces by themselves (lettre's stuffing is private).
+//! postrider-text-proto beside floors: no crate on crates.io gives these pieces by themselves (lettre's stuffing is private, and done again here).
 
 use memchr::memchr;
 use postrider_text_proto::{Framed, LineScanner, StrayScanner, Stuffer, Unstuffed, Unstuffer, WireSize};
 
-use crate::case::{Build, Case};
+use crate::case::{Build, Case, Gate};
 use crate::checksum::Checksum;
-use crate::inputs::content::{Dots, message, on_the_wire, with_lf};
+use crate::inputs::content::{Dots, attachment, message, on_the_wire, with_lf};
 use crate::inputs::{pop3, smtp};
 
 /// All cases.
@@ -13,9 +13,15 @@ pub const CASES: &[Build] = &[
     || lines("short lines", pop3::SESSIONS * pop3::COMMANDS, pop3::commands()),
     || lines("long lines", smtp::SESSIONS * smtp::COMMANDS, smtp::commands(true)),
     unstuffing,
-    || stuffing("LF", with_lf(&message(SIZE, Dots::Percent(2)))),
-    || stuffing("CRLF", message(SIZE, Dots::Percent(2))),
-    || stuffing("CRLF, every line dotted", message(SIZE, Dots::All)),
+    || stuffing("text, CRLF, 2 % dots", End::Crlf, message(SIZE, Dots::Percent(2)), 0.057),
+    || stuffing("text, CRLF, all dots", End::Crlf, message(SIZE, Dots::All), 0.155),
+    || stuffing("text, LF, 2 % dots", End::Lf, message(SIZE, Dots::Percent(2)), 0.114),
+    || stuffing("attachment, CRLF, no dots", End::Crlf, attachment(SIZE, Dots::None), 0.047),
+    || stuffing("attachment, CRLF, 2 % dots", End::Crlf, attachment(SIZE, Dots::Percent(2)), 0.056),
+    || stuffing("attachment, CRLF, all dots", End::Crlf, attachment(SIZE, Dots::All), 0.134),
+    || stuffing("attachment, LF, no dots", End::Lf, attachment(SIZE, Dots::None), 0.1),
+    || stuffing("attachment, LF, 2 % dots", End::Lf, attachment(SIZE, Dots::Percent(2)), 0.1),
+    || stuffing("attachment, LF, all dots", End::Lf, attachment(SIZE, Dots::All), 0.107),
     strays,
     wire_size,
 ];
@@ -65,19 +71,64 @@ pub(crate) fn unstuffed(wire: &[u8], mut take: impl FnMut(&[u8])) -> u64 {
     size
 }
 
-/// Into a buffer that is there, in pieces of 16 KiB, as files are read. memcpy copies the same octets without a look at them.
-fn stuffing(ends: &str, content: Vec<u8>) -> Case {
-    let mut out = Vec::with_capacity(2 * content.len());
-    Case::new(format!("text_proto stuffing 100k, {ends}"), "message", 1, content)
-        .ours("Stuffer", move |content| {
-            let mut stuffer = Stuffer::new();
-            out.clear();
-            content.chunks(16 << 10).for_each(|piece| stuffer.stuff(piece, &mut out));
-            stuffer.finish(&mut out);
-            out.len() as u64
-        })
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Crlf,
+    Lf,
+}
+
+const STUFFER: &str = "Stuffer";
+const LETTRE: &str = "lettre 0.11.23, done again";
+
+/// Into a buffer that is there, in pieces of 16 KiB, as files are read. lettre does not make CRLF of LF, so that it is given CRLF whatever we are
+/// given. memcpy copies the same octets without a look at them. The gate: what held when it was written, and a tenth.
+fn stuffing(name: &str, end: End, content: Vec<u8>, at_most: f64) -> Case {
+    let given = if end == End::Lf { with_lf(&content) } else { content.clone() };
+    let (mut ours, mut theirs) = (Vec::with_capacity(2 * content.len()), Vec::with_capacity(2 * content.len()));
+    stuffed(&given, &mut ours);
+    stuffed_by_lettre(&content, &mut theirs);
+    assert!(ours == theirs, "other octets");
+    Case::new(format!("text_proto stuffing 100k, {name}"), "message", 1, given)
+        .ours(STUFFER, move |content| stuffed(content, &mut ours))
+        .peer(LETTRE, move |_| stuffed_by_lettre(&content, &mut theirs))
         .floor("memcpy", copy())
+        .gate(Gate::Instructions { ours: STUFFER, other: LETTRE, at_most })
         .without_allocations()
+}
+
+fn stuffed(content: &[u8], out: &mut Vec<u8>) -> u64 {
+    let mut stuffer = Stuffer::new();
+    out.clear();
+    content.chunks(16 << 10).for_each(|piece| stuffer.stuff(piece, out));
+    stuffer.finish(out);
+    out.len() as u64
+}
+
+/// What the codec of lettre 0.11.23 does, which it keeps to itself: a push and a step of a state machine for each octet. lettre ends a message with a
+/// CRLF more than the content has.
+fn stuffed_by_lettre(content: &[u8], out: &mut Vec<u8>) -> u64 {
+    #[derive(Clone, Copy)]
+    enum Line {
+        Started,
+        Within,
+        AfterCr,
+    }
+    let mut line = Line::Started;
+    out.clear();
+    for octet in content {
+        out.push(*octet);
+        line = match (line, *octet) {
+            (_, b'\r') => Line::AfterCr,
+            (Line::AfterCr, b'\n') => Line::Started,
+            (Line::Started, b'.') => {
+                out.push(b'.');
+                Line::Within
+            }
+            _ => Line::Within,
+        };
+    }
+    out.extend_from_slice(b".\r\n");
+    out.len() as u64
 }
 
 /// Whether each CR and LF belongs to a CRLF.

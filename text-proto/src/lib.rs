@@ -5,6 +5,7 @@
 extern crate alloc;
 
 mod base64;
+mod blocks;
 mod foreign;
 mod line;
 mod sasl;

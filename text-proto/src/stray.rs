@@ -1,5 +1,7 @@
 //! CR and LF that are not part of a CRLF.
 
+use crate::blocks::first_odd;
+
 /// One half of a CRLF, alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stray {
@@ -27,8 +29,6 @@ pub struct StrayScanner {
     offset: u64,
     after_cr: bool,
 }
-
-const BLOCK: usize = 1024;
 
 impl StrayScanner {
     /// A scanner at the start of some content.
@@ -61,22 +61,15 @@ impl StrayScanner {
     }
 }
 
-/// A pair of neighbours is sound when it is CRLF or holds no CR first and no LF second. Written as an exclusive or
-/// of two comparisons without a branch, the loop is compiled to vector code.
-pub(crate) fn first_within(piece: &[u8]) -> Option<(usize, Stray)> {
-    let after = piece.get(1..)?;
-    let mut at = 0;
-    for (left, right) in piece.chunks(BLOCK).zip(after.chunks(BLOCK)) {
-        let strays =
-            left.iter().zip(right).fold(0, |all, (l, r)| all | (u8::from(*l == b'\r') ^ u8::from(*r == b'\n')));
-        if strays != 0 {
-            let pair = left.iter().zip(right).position(|(l, r)| (*l == b'\r') != (*r == b'\n'))?;
-            let bare_cr = left.get(pair) == Some(&b'\r');
-            return Some(if bare_cr { (at + pair, Stray::Cr) } else { (at + pair + 1, Stray::Lf) });
-        }
-        at += left.len();
-    }
-    None
+/// A pair of neighbours is sound when it is CRLF or holds no CR first and no LF second.
+#[inline]
+pub(crate) fn is_sound(octet: u8, next: u8) -> bool {
+    (octet == b'\r') == (next == b'\n')
+}
+
+fn first_within(piece: &[u8]) -> Option<(usize, Stray)> {
+    let at = first_odd(piece, |octet, next, _| !is_sound(octet, next))?;
+    Some(if piece.get(at) == Some(&b'\r') { (at, Stray::Cr) } else { (at + 1, Stray::Lf) })
 }
 
 #[cfg(test)]
@@ -111,8 +104,8 @@ mod tests {
 
     #[test]
     fn a_stray_octet_is_found_wherever_it_stands_around_a_block() {
-        for at in BLOCK - 3..BLOCK + 3 {
-            let mut content = [b'x'; 3 * BLOCK];
+        for at in 0..600 {
+            let mut content = [b'x'; 600];
             content[at] = b'\n';
             assert_eq!(in_pieces(&content, content.len()), Some((at as u64, Stray::Lf)));
             content[at] = b'\r';

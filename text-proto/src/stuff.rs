@@ -2,9 +2,8 @@
 
 use alloc::vec::Vec;
 
-use memchr::{memchr, memmem};
-
-use crate::stray::{Stray, first_within};
+use crate::blocks::{first_odd, line_feed};
+use crate::stray::is_sound;
 
 /// Prepares content for the wire: every line ends in CRLF, a line that begins with a dot gets one more.
 ///
@@ -53,20 +52,41 @@ impl Stuffer {
     /// Appends `content` to `out`, ready for the wire.
     pub fn stuff(&mut self, content: &[u8], out: &mut Vec<u8>) {
         out.reserve(content.len());
-        let mut spans = self.spans(content);
-        while let Some(piece) = spans.next_piece() {
-            match piece {
-                Piece::Added(octet) => out.push(octet),
-                Piece::Own(span) => out.extend_from_slice(span),
-            }
+        let mut rest = content;
+        while !rest.is_empty() {
+            rest = self.stuff_line(rest, out);
         }
+    }
+
+    /// Takes a line from the front of `content`; and all that follow and go out as they are, if it is such a line itself.
+    #[inline]
+    fn stuff_line<'d>(&mut self, content: &'d [u8], out: &mut Vec<u8>) -> &'d [u8] {
+        if self.0 == Position::LineStart && content.starts_with(b".") {
+            out.push(b'.');
+        }
+        let Some(at) = line_feed(content) else {
+            out.extend_from_slice(content);
+            self.0 = self.0.after(content);
+            return b"";
+        };
+        let (line, end) = content.split_at_checked(at).unwrap_or_default();
+        out.extend_from_slice(line);
+        if self.0.after(line) != Position::AfterCr {
+            out.extend_from_slice(b"\r\n");
+            self.0 = Position::LineStart;
+            return end.get(1..).unwrap_or_default();
+        }
+        let (end, rest) = end.split_at_checked(undisturbed(end)).unwrap_or((end, b""));
+        out.extend_from_slice(end);
+        self.0 = self.0.after(end);
+        rest
     }
 
     /// `content` ready for the wire as pieces of itself, with the octets to add in between.
     ///
     /// For vectored writes: content with CRLF and without leading dots is one piece. The iterator must be run to its end.
     pub fn spans<'s, 'd>(&'s mut self, content: &'d [u8]) -> Spans<'s, 'd> {
-        Spans { stuffer: self, rest: content, dotted: memmem::Finder::new(b"\n.") }
+        Spans { stuffer: self, rest: content }
     }
 
     /// Ends the content: a CRLF if the last line lacks it, then the line of one dot.
@@ -87,7 +107,6 @@ impl Stuffer {
 pub struct Spans<'s, 'd> {
     stuffer: &'s mut Stuffer,
     rest: &'d [u8],
-    dotted: memmem::Finder<'static>,
 }
 
 /// What goes out next.
@@ -111,7 +130,7 @@ impl<'d> Spans<'_, 'd> {
             }
             _ => {}
         }
-        let (span, rest) = self.rest.split_at_checked(undisturbed(self.rest, &self.dotted)).unwrap_or((self.rest, b""));
+        let (span, rest) = self.rest.split_at_checked(undisturbed(self.rest)).unwrap_or((self.rest, b""));
         *position = position.after(span);
         self.rest = rest;
         Some(Piece::Own(span))
@@ -135,32 +154,15 @@ impl<'d> Iterator for Spans<'_, 'd> {
 ///
 /// The first line end tells how the content is kept: with LF alone the next one disturbs too, and with CRLF there may be none for long.
 #[inline]
-fn undisturbed(content: &[u8], dotted: &memmem::Finder<'_>) -> usize {
+fn undisturbed(content: &[u8]) -> usize {
     if content.starts_with(b"\n.") {
         return 1;
     }
-    match content.get(1..).and_then(|after| memchr(b'\n', after)) {
+    match first_odd(content, |octet, next, after| !is_sound(octet, next) | ((next == b'\n') & (after == b'.'))) {
         None => content.len(),
-        Some(at) if content.get(at) != Some(&b'\r') => at + 1,
-        Some(at) => at + 1 + undisturbed_crlf(content.get(at + 1..).unwrap_or_default(), dotted),
+        Some(at) if content.get(at..at + 2) == Some(b"\r\n") => at + 2,
+        Some(at) => at + 1,
     }
-}
-
-/// The same for content that begins with the LF of a CRLF.
-fn undisturbed_crlf(content: &[u8], dotted: &memmem::Finder<'_>) -> usize {
-    let end = dotted.find(content).map_or(content.len(), |at| at + 1);
-    let content = content.get(..end).unwrap_or_default();
-    match first_within(content) {
-        None => end,
-        Some((at, Stray::Lf)) => at,
-        // A CR alone goes out as it is; behind it an LF alone may stand all the same.
-        Some((_, Stray::Cr)) => first_lone(content).unwrap_or(end),
-    }
-}
-
-/// The first LF that follows another octet than CR.
-fn first_lone(content: &[u8]) -> Option<usize> {
-    memchr::memchr_iter(b'\n', content).find(|at| at.checked_sub(1).is_some_and(|at| content.get(at) != Some(&b'\r')))
 }
 
 /// Counts the octets of content as a peer counts them: each line with its CRLF, without dot-stuffing and final dot.

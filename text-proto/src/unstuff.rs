@@ -2,6 +2,8 @@
 
 use memchr::memmem;
 
+use crate::blocks::line_feed;
+
 /// Takes the dot-stuffing out of content and finds its end.
 ///
 /// [RFC 5321 section 4.5.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.2) and
@@ -22,6 +24,8 @@ use memchr::memmem;
 #[derive(Clone, Debug)]
 pub struct Unstuffer {
     at_line_start: bool,
+    /// The last piece was one line: lines with a dot tend to follow each other.
+    dots_are_near: bool,
     /// Built once: building it costs as much as searching several lines.
     inner_dot: memmem::Finder<'static>,
 }
@@ -49,7 +53,7 @@ pub enum Unstuffed<'b> {
 impl Unstuffer {
     /// An unstuffer before the first octet of some content.
     pub fn new() -> Self {
-        Self { at_line_start: true, inner_dot: memmem::Finder::new(b"\r\n.") }
+        Self { at_line_start: true, dots_are_near: false, inner_dot: memmem::Finder::new(b"\r\n.") }
     }
 
     /// The first piece of content in `input`.
@@ -70,8 +74,8 @@ impl Unstuffer {
     /// "after CRLF" is never a question of two reads.
     #[inline]
     fn content<'b>(&mut self, input: &'b [u8], dropped: usize) -> Unstuffed<'b> {
-        let (len, at_line_start) = match self.inner_dot.find(input) {
-            Some(at) => (at + 2, true),
+        let (len, at_line_start) = match self.dotted_line(input) {
+            Some(at) => (at, true),
             None if input.ends_with(b"\r") => (input.len() - 1, false),
             None => (input.len(), input.ends_with(b"\r\n")),
         };
@@ -79,9 +83,27 @@ impl Unstuffer {
             return Unstuffed::Incomplete;
         }
         self.at_line_start = at_line_start;
+        self.dots_are_near = len <= NEAR;
         Unstuffed::Content { consumed: dropped + len, content: input.get(..len).unwrap_or_default() }
     }
+
+    /// Where the next line that begins with a dot does so. The search that is fast over many lines is slow to start.
+    #[inline]
+    fn dotted_line(&self, input: &[u8]) -> Option<usize> {
+        let mut passed = 0;
+        if self.dots_are_near {
+            passed = line_feed(input)? + 1;
+            let (line, rest) = input.split_at_checked(passed)?;
+            if rest.starts_with(b".") && line.ends_with(b"\r\n") {
+                return Some(passed);
+            }
+        }
+        self.inner_dot.find(input.get(passed..)?).map(|at| passed + at + 2)
+    }
 }
+
+/// A line of mail is no longer, and pieces of that length are likely to be one.
+const NEAR: usize = 100;
 
 impl Default for Unstuffer {
     fn default() -> Self {

@@ -13,18 +13,25 @@ pub(crate) enum Dots {
     All,
 }
 
+impl Dots {
+    fn fall(self, random: &mut Random) -> bool {
+        match self {
+            Self::None => false,
+            Self::Percent(chance) => random.percent(chance),
+            Self::All => true,
+        }
+    }
+}
+
+const LETTERS: &[u8; 64] = b"etaoin shrdlu ETAOIN cmfwyp vbgkjq 0123456789+/xz etaoin shrdlue";
+
 /// A message of some `size` octets in lines that end in CRLF: one in twelve is empty, half of the others have 40 to 76
 /// octets, as text has, the rest 76, as attachments have.
 pub(crate) fn message(size: usize, dots: Dots) -> Vec<u8> {
-    const LETTERS: &[u8; 64] = b"etaoin shrdlu ETAOIN cmfwyp vbgkjq 0123456789+/xz etaoin shrdlue";
     let mut random = Random::new(20 + size as u64);
     let mut message = Vec::with_capacity(size + 100);
     while message.len() < size {
-        let dotted = match dots {
-            Dots::None => false,
-            Dots::Percent(chance) => random.percent(chance),
-            Dots::All => true,
-        };
+        let dotted = dots.fall(&mut random);
         if dotted && !message.is_empty() {
             message.push(b'.');
         }
@@ -40,6 +47,24 @@ pub(crate) fn message(size: usize, dots: Dots) -> Vec<u8> {
         message.extend_from_slice(b"\r\n");
     }
     message
+}
+
+/// An attachment of some `size` octets in lines of 76 that end in CRLF, as base64 has them.
+pub(crate) fn attachment(size: usize, dots: Dots) -> Vec<u8> {
+    let mut random = Random::new(40 + size as u64);
+    let mut attachment = Vec::with_capacity(size + 100);
+    while attachment.len() < size {
+        let start = attachment.len();
+        for _ in 0..10 {
+            attachment.extend(random.bits().to_le_bytes().map(|octet| LETTERS[usize::from(octet & 63)]));
+        }
+        attachment.truncate(start + 76);
+        if dots.fall(&mut random) {
+            attachment[start] = b'.';
+        }
+        attachment.extend_from_slice(b"\r\n");
+    }
+    attachment
 }
 
 /// A message as it goes over the wire, octet by octet: written for this purpose, so that the codecs are not compared with
