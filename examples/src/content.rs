@@ -70,18 +70,21 @@ impl Content {
         }
     }
 
-    /// The message has ended: what is to be delivered.
-    ///
-    /// # Errors
-    ///
-    /// When it is refused.
-    pub async fn finish(self) -> Result<Incoming, Refusal> {
-        let mut message = self.message?;
-        if let Some(submission) = self.submission {
+    /// The message has ended: stores what is still to come of it.
+    pub async fn end(&mut self) {
+        if let (Ok(message), Some(submission)) = (&mut self.message, &mut self.submission) {
             let mut rest = Vec::new();
             submission.finish(&mut rest);
             message.push(&rest).await;
         }
-        Ok(message)
+    }
+
+    /// What is to be delivered.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub fn into_message(self) -> Result<Incoming, Refusal> {
+        self.message
     }
 }

@@ -301,13 +301,16 @@ impl Smtp {
                 info!(peer = %self.peer, from, %fault, "message refused");
                 vec![fault.reply()]
             }
-            (None, Some(content)) => match content.finish().await {
-                Ok(message) => self.deliver(message, &from, &recipients, end.size).await,
-                Err(refusal) => {
-                    info!(peer = %self.peer, user = self.user(), from, %refusal, "message refused");
-                    vec![refusal.reply()]
+            (None, Some(mut content)) => {
+                content.end().await;
+                match content.into_message() {
+                    Ok(message) => self.deliver(message, &from, &recipients, end.size).await,
+                    Err(refusal) => {
+                        info!(peer = %self.peer, user = self.user(), from, %refusal, "message refused");
+                        vec![refusal.reply()]
+                    }
                 }
-            },
+            }
             (None, None) => vec![Reply::new(Code::LOCAL_ERROR, "try again").with_enhanced(4, 3, 0)],
         };
         // LMTP: one for each recipient. Where there is one for all of them, it is repeated.

@@ -120,7 +120,7 @@ impl Submission {
     }
 
     /// The message has ended: appends what is still to come of it.
-    pub fn finish(mut self, out: &mut Vec<u8>) {
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
         if self.header.has_ended() {
             return;
         }
