@@ -59,10 +59,11 @@ fn offered(target: &Target, connect: &mut impl Connect) -> Result<Vec<String>, F
 }
 
 /// The steps to where a case begins, each with the reply it needs.
-const STEPS: [(&str, &str, &str); 6] = [
+const STEPS: [(&str, &str, &str); 7] = [
     ("connect", "", ""),
     ("greeting", "", "220"),
-    ("hello", "{hello} {name}\\r\\n", "250"),
+    ("named", "{hello} {name}\\r\\n", "250"),
+    ("hello", "{login}", "235"),
     ("mail", "MAIL FROM:<{from}>\\r\\n", "250"),
     ("rcpt", "RCPT TO:<{to}>\\r\\n", "25."),
     ("data", "DATA\\r\\n", "354"),
@@ -72,8 +73,9 @@ const STEPS: [(&str, &str, &str); 6] = [
 fn begun<C: Connect>(place: &str, target: &Target, connect: &mut C) -> Result<Session<C::Transport>, Failure> {
     let mut session = Session::new(connect().map_err(|error| Failure::unheard(format!("cannot connect: {error}")))?);
     for (name, line, reply) in STEPS {
-        session.say(&target.expand(line).unwrap_or_default());
-        if !reply.is_empty() {
+        let said = target.expand(line);
+        session.say(said.as_deref().unwrap_or_default());
+        if !reply.is_empty() && said.is_some() {
             session.expect(reply, target.wait)?;
         }
         if name == place {

@@ -15,6 +15,8 @@ use std::time::Duration;
 #[path = "../../testdata/conformance.rs"]
 mod conformance;
 
+use postrider_smtp_proto::{Command, Mechanism, Secret};
+
 use conformance::{Connect, Received, Score, Target, Transport, Verdict, run, seeds};
 
 const USAGE: &str = "conformance HOST:PORT --to USER@DOMAIN [options]
@@ -22,6 +24,7 @@ const USAGE: &str = "conformance HOST:PORT --to USER@DOMAIN [options]
   --from USER@DOMAIN      the sender
   --ehlo NAME             what the client calls itself
   --lmtp                  speak LMTP
+  --login NAME:PASSWORD   log in with PLAIN before each transaction
   --wait SECONDS          how long an answer may take (10)
   --verbose               show what failed at SHOULD and CHOICE too, and what was skipped
 conformance --seeds FOLDER  writes what clients say in the cases as inputs of the fuzz targets";
@@ -73,6 +76,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Task> {
             "--from" => target.from = words.next()?,
             "--ehlo" => target.name = words.next()?,
             "--wait" => target.wait = Duration::from_secs(words.next()?.parse().ok()?),
+            "--login" => target.login = Some(login(&words.next()?)?),
             "--lmtp" => target.lmtp = true,
             "--verbose" => verbose = true,
             "--seeds" => return Some(Task::Seeds(words.next()?.into())),
@@ -81,6 +85,15 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Task> {
     }
     target.to = to?;
     Some(Task::Score { target, address: address?, verbose })
+}
+
+/// `NAME:PASSWORD` as an `AUTH PLAIN`.
+fn login(words: &str) -> Option<String> {
+    let (name, password) = words.split_once(':')?;
+    let initial = Some(Secret::from(format!("\0{name}\0{password}").into_bytes()));
+    let mut line = Vec::new();
+    Command::Auth { mechanism: Mechanism::PLAIN, initial }.encode(&mut line);
+    String::from_utf8(line).ok()
 }
 
 fn main() -> ExitCode {
@@ -114,6 +127,6 @@ fn report(score: &Score, verbose: bool) {
     if verbose {
         score.cases.iter().filter(|case| matches!(case.verdict, Verdict::Skipped(_))).for_each(|case| print!("{case}"));
     }
-    score.faults.iter().for_each(|fault| println!("reply: {fault}"));
+    score.faults.iter().for_each(|fault| println!("reply: {fault:.160}"));
     println!("{score}");
 }

@@ -26,7 +26,12 @@ pub(crate) fn write(folder: &Path) -> io::Result<usize> {
             let name = format!("kit-{group}-{}", file_name(&case.title));
             let message = matches!(&case.taken, Taken::AtMost(_));
             let (to, before) = TARGETS[usize::from(message)];
-            let said: Vec<_> = case.turns.iter().filter_map(|turn| target.expand(&turn.say)).collect();
+            let said: Vec<_> = case
+                .turns
+                .iter()
+                .filter(|turn| turn.when.is_none())
+                .filter_map(|turn| target.expand(&turn.say))
+                .collect();
             let wire = if message {
                 without_end(&said[0]).to_vec()
             } else {
@@ -53,6 +58,7 @@ fn without_end(wire: &[u8]) -> &[u8] {
 }
 
 fn file_name(title: &str) -> String {
-    let words = title.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words =
+        title.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '.').filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("-").to_ascii_lowercase()
 }

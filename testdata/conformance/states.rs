@@ -1,6 +1,6 @@
 //! Reads `states.txt` and walks through it: each command in each state, and each command after that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cases::{folder, is_pattern};
 use super::score::{Score, Scored, Verdict};
@@ -84,6 +84,7 @@ struct Walk<'w, T> {
     state: String,
     /// Those of the transaction.
     recipients: usize,
+    logged_in: bool,
 }
 
 impl<T: Transport> Walk<'_, T> {
@@ -102,10 +103,24 @@ impl<T: Transport> Walk<'_, T> {
         }
         self.recipients += usize::from(command.starts_with("RCPT") && fits("25.", &heard));
         self.state = next;
+        if command == "EHLO" && self.state == "hello" {
+            self.log_in()?;
+        }
         if ["hello", "mail"].contains(&self.state.as_str()) {
             self.recipients = 0;
         }
         Ok(())
+    }
+
+    /// Once, where the server wants it.
+    fn log_in(&mut self) -> Result<(), Failure> {
+        match self.target.expand("{login}") {
+            Some(login) if !std::mem::replace(&mut self.logged_in, true) => {
+                self.session.say(&login);
+                self.session.expect("235", self.target.wait)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Out of a message, and out of the session.
@@ -125,38 +140,73 @@ impl States {
     fn walk(&self, commands: &[&str], target: &Target, connect: &mut impl Connect) -> Result<(), Failure> {
         let transport = connect().map_err(|error| Failure::unheard(format!("cannot connect: {error}")))?;
         let session = Session::new(transport);
-        let mut walk = Walk { states: self, target, session, state: "greeting".to_owned(), recipients: 0 };
+        let mut walk =
+            Walk { states: self, target, session, state: "greeting".to_owned(), recipients: 0, logged_in: false };
         walk.session.expect("220", target.wait)?;
         commands.iter().try_for_each(|command| walk.step(command))?;
         walk.leave()
     }
 
-    /// A command in a state, and every command after it.
-    fn case(&self, way: &[String], command: &str, target: &Target, connect: &mut impl Connect) -> Verdict {
-        let after = self.commands.iter().filter(|after| !self.first.contains(after) && self.is_there(after, target));
-        let start: Vec<&str> = way.iter().map(String::as_str).chain([command]).collect();
-        for after in after {
-            if let Err(failure) = self.walk(&[&start[..], &[after]].concat(), target, connect) {
-                return Verdict::Failed(failure);
+    /// Every place of the table that the server can be asked about.
+    fn places<'s>(&'s self, target: &Target) -> Vec<Place<'s>> {
+        let mut places = Vec::new();
+        for (state, way) in &self.ways {
+            for command in self.commands.iter().filter(|command| self.cell(command, state).is_some()) {
+                let possible = way.iter().chain([command]).all(|command| self.is_there(command, target));
+                places.push(Place { state, way, command, possible });
             }
         }
-        Verdict::Passed
+        places
+    }
+
+    /// The command of a place, and then each that its own place does not speak against.
+    fn after(
+        &self,
+        place: &Place<'_>,
+        failed: &BTreeSet<&str>,
+        target: &Target,
+        connect: &mut impl Connect,
+    ) -> Result<(), Failure> {
+        let after = self.commands.iter().filter(|after| !self.first.contains(after) && self.is_there(after, target));
+        let start = place.commands();
+        for after in after.filter(|after| !failed.contains(after.as_str())) {
+            self.walk(&[&start[..], &[after]].concat(), target, connect)?;
+        }
+        Ok(())
     }
 }
 
-/// Every command in every state.
+/// A command in a state.
+struct Place<'s> {
+    state: &'s str,
+    way: &'s [String],
+    command: &'s str,
+    /// Whether the server offers what it takes to get there.
+    possible: bool,
+}
+
+impl<'s> Place<'s> {
+    fn commands(&self) -> Vec<&'s str> {
+        self.way.iter().map(String::as_str).chain([self.command]).collect()
+    }
+}
+
+/// Every command in every state by itself, then with each command after it. One that is answered wrongly in some state is not said after others:
+/// it would be blamed on them.
 pub(crate) fn run(target: &Target, connect: &mut impl Connect, score: &mut Score) {
     let states = States::read();
-    for (state, way) in &states.ways {
-        for command in states.commands.iter().filter(|command| states.cell(command, state).is_some()) {
-            let possible = way.iter().chain([command]).all(|command| states.is_there(command, target));
-            let verdict = if possible {
-                states.case(way, command, target, connect)
-            } else {
-                Verdict::Skipped("an extension or an address".to_owned())
-            };
-            let (group, title) = ("states".to_owned(), format!("{command} in {state}"));
-            score.add(Scored { group, title, source: states.source.clone(), verdict });
-        }
+    let places = states.places(target);
+    let alone = |place: &Place<'_>, connect: &mut _| states.walk(&place.commands(), target, connect);
+    let results: Vec<_> = places.iter().map(|place| place.possible.then(|| alone(place, connect))).collect();
+    let wrong = places.iter().zip(&results).filter(|(_, result)| matches!(result, Some(Err(_))));
+    let failed: BTreeSet<&str> = wrong.map(|(place, _)| place.command).collect();
+    for (place, result) in places.iter().zip(results) {
+        let verdict = match result.map(|result| result.and_then(|()| states.after(place, &failed, target, connect))) {
+            None => Verdict::Skipped("an extension or an address".to_owned()),
+            Some(Ok(())) => Verdict::Passed,
+            Some(Err(failure)) => Verdict::Failed(failure),
+        };
+        let (group, title) = ("states".to_owned(), format!("{} in {}", place.command, place.state));
+        score.add(Scored { group, title, source: states.source.clone(), verdict });
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Target {
     /// What the client calls itself.
     pub(crate) name: String,
     pub(crate) lmtp: bool,
+    /// The `AUTH` that it wants before mail, as a line.
+    pub(crate) login: Option<String>,
     /// How long it may take to answer.
     pub(crate) wait: Duration,
     /// Its reply to `EHLO` without the first line.
@@ -28,6 +30,7 @@ impl Target {
             bad: None,
             name: "client.example".to_owned(),
             lmtp: false,
+            login: None,
             wait: Duration::from_secs(10),
             offered: Vec::new(),
         }
@@ -70,6 +73,7 @@ impl Target {
             ("{to}", Some(&self.to)),
             ("{domain}", Some(domain)),
             ("{DOMAIN}", Some(&domain.to_ascii_uppercase())),
+            ("{login}", self.login.as_deref()),
             ("{bad}", self.bad.as_deref()),
             ("{name}", Some(&self.name)),
             ("{hello}", Some(if self.lmtp { "LHLO" } else { "EHLO" })),
