@@ -217,6 +217,15 @@ fn our_server_passes_the_kit_with_few_extensions() {
 }
 
 #[test]
+fn our_server_passes_the_kit_with_a_small_limit() {
+    for line_endings in [LineEndings::Reject, LineEndings::Normalise] {
+        let mut config = server::Config { line_endings, ..offering_everything() };
+        config.limits.message = 110_000;
+        assert_all_pass(&config, &SIZES[1..]);
+    }
+}
+
+#[test]
 fn our_server_passes_the_kit_in_lmtp() {
     assert_all_pass(&server::Config { lmtp: true, ..offering_everything() }, &SIZES);
 }
@@ -239,7 +248,9 @@ fn a_server_that_takes_an_lf_for_the_end_of_a_line_fails() {
 
 #[test]
 fn what_is_left_out_is_what_is_not_offered() {
-    let (score, _) = score(&offering_everything(), usize::MAX);
+    let mut config = offering_everything();
+    config.limits.message = 110_000;
+    let (score, _) = score(&config, usize::MAX);
     let missing: std::collections::BTreeSet<_> = score
         .cases
         .iter()

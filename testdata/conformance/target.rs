@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+/// Larger limits are not tried out: it would take too long.
+const MOST_TRIED: u64 = 1_000_000;
+
+/// What a message is made of that is too large.
+const LINE: &str = "thirty octets and a line's end\\r\\n";
+const LINE_LEN: u64 = 32;
+
 /// The server under test.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
@@ -68,6 +75,9 @@ impl Target {
         let mut text = text.to_owned();
         let domain = self.to.rsplit('@').next().unwrap_or_default();
         let size = self.too_large().map(|size| size.to_string());
+        let lines = self.too_large().filter(|size| *size <= MOST_TRIED).map(|size| size / LINE_LEN + 1);
+        let oversize = lines.map(|lines| format!("{{{LINE}*{lines}}}"));
+        let oversize_len = lines.map(|lines| (lines * LINE_LEN).to_string());
         let values = [
             ("{from}", Some(self.from.as_str())),
             ("{to}", Some(&self.to)),
@@ -78,6 +88,8 @@ impl Target {
             ("{name}", Some(&self.name)),
             ("{hello}", Some(if self.lmtp { "LHLO" } else { "EHLO" })),
             ("{too-large}", size.as_deref()),
+            ("{oversize}", oversize.as_deref()),
+            ("{oversize-len}", oversize_len.as_deref()),
         ];
         for (name, value) in values {
             if text.contains(name) {
