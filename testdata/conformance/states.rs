@@ -91,6 +91,10 @@ impl<T: Transport> Walk<'_, T> {
     /// Says `command` if it can be said here.
     fn step(&mut self, command: &str) -> Result<(), Failure> {
         let Some(cell) = self.states.cell(command, &self.state) else { return Ok(()) };
+        // RFC 5321 section 3.8: 421 may answer anything.
+        if self.session.is_over() {
+            return Ok(());
+        }
         self.session.say(&self.target.expand(&self.states.lines[command]).unwrap_or_default());
         let heard = self.session.hear(self.target.wait);
         let fitting = cell.split('|').map(|one| transition(one, &self.state)).find(|(reply, _)| fits(reply, &heard));
@@ -128,7 +132,7 @@ impl<T: Transport> Walk<'_, T> {
         if self.state == "data" {
             self.step("message")?;
         }
-        if self.state == "closed" {
+        if self.state == "closed" && !self.session.is_over() {
             self.session.expect("closed", self.target.wait)
         } else {
             self.session.quit(self.target.wait)

@@ -74,6 +74,8 @@ impl Target {
     pub(crate) fn expand(&self, text: &str) -> Option<Vec<u8>> {
         let mut text = text.to_owned();
         let domain = self.to.rsplit('@').next().unwrap_or_default();
+        // Local parts may tell upper from lower case.
+        let shouted = self.to.replace(domain, &domain.to_ascii_uppercase());
         let size = self.too_large().map(|size| size.to_string());
         let lines = self.too_large().filter(|size| *size <= MOST_TRIED).map(|size| size / LINE_LEN + 1);
         let oversize = lines.map(|lines| format!("{{{LINE}*{lines}}}"));
@@ -82,7 +84,7 @@ impl Target {
             ("{from}", Some(self.from.as_str())),
             ("{to}", Some(&self.to)),
             ("{domain}", Some(domain)),
-            ("{DOMAIN}", Some(&domain.to_ascii_uppercase())),
+            ("{TO}", Some(&shouted)),
             ("{login}", self.login.as_deref()),
             ("{bad}", self.bad.as_deref()),
             ("{name}", Some(&self.name)),
