@@ -25,6 +25,7 @@ const USAGE: &str = "conformance HOST:PORT --to USER@DOMAIN [options]
   --ehlo NAME             what the client calls itself
   --lmtp                  speak LMTP
   --login NAME:PASSWORD   log in with PLAIN before each transaction
+  --only GROUP            the cases of one file
   --wait SECONDS          how long an answer may take (10)
   --verbose               show what failed at SHOULD and CHOICE too, and what was skipped
 conformance --seeds FOLDER  writes what clients say in the cases as inputs of the fuzz targets";
@@ -77,6 +78,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Task> {
             "--ehlo" => target.name = words.next()?,
             "--wait" => target.wait = Duration::from_secs(words.next()?.parse().ok()?),
             "--login" => target.login = Some(login(&words.next()?)?),
+            "--only" => target.only = Some(words.next()?),
             "--lmtp" => target.lmtp = true,
             "--verbose" => verbose = true,
             "--seeds" => return Some(Task::Seeds(words.next()?.into())),

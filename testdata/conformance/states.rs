@@ -69,6 +69,10 @@ impl States {
         (cell != "-").then_some(cell)
     }
 
+    fn needs_extension(&self, command: &str) -> bool {
+        self.needs.get(command).is_some_and(|needs| needs.iter().any(|need| need != "SMTP"))
+    }
+
     /// Whether the server offers what `command` needs.
     fn is_there(&self, command: &str, target: &Target) -> bool {
         self.needs.get(command).is_none_or(|needs| target.lacks(needs).is_none())
@@ -85,6 +89,8 @@ struct Walk<'w, T> {
     /// Those of the transaction.
     recipients: usize,
     logged_in: bool,
+    /// It began with `EHLO`: after `HELO` there are no extensions.
+    extended: bool,
 }
 
 impl<T: Transport> Walk<'_, T> {
@@ -92,7 +98,7 @@ impl<T: Transport> Walk<'_, T> {
     fn step(&mut self, command: &str) -> Result<(), Failure> {
         let Some(cell) = self.states.cell(command, &self.state) else { return Ok(()) };
         // RFC 5321 section 3.8: 421 may answer anything.
-        if self.session.is_over() {
+        if self.session.is_over() || !self.extended && self.states.needs_extension(command) {
             return Ok(());
         }
         self.session.say(&self.target.expand(&self.states.lines[command]).unwrap_or_default());
@@ -107,6 +113,9 @@ impl<T: Transport> Walk<'_, T> {
         }
         self.recipients += usize::from(command.starts_with("RCPT") && fits("25.", &heard));
         self.state = next;
+        if command == "EHLO" || command == "HELO" {
+            self.extended = command == "EHLO";
+        }
         if command == "EHLO" && self.state == "hello" {
             self.log_in()?;
         }
@@ -132,6 +141,10 @@ impl<T: Transport> Walk<'_, T> {
         if self.state == "data" {
             self.step("message")?;
         }
+        // What a server makes of QUIT between chunks is a case of its own.
+        if self.state == "chunk" && self.states.is_there("BDAT-last", self.target) {
+            self.step("BDAT-last")?;
+        }
         if self.state == "closed" && !self.session.is_over() {
             self.session.expect("closed", self.target.wait)
         } else {
@@ -144,8 +157,15 @@ impl States {
     fn walk(&self, commands: &[&str], target: &Target, connect: &mut impl Connect) -> Result<(), Failure> {
         let transport = connect().map_err(|error| Failure::unheard(format!("cannot connect: {error}")))?;
         let session = Session::new(transport);
-        let mut walk =
-            Walk { states: self, target, session, state: "greeting".to_owned(), recipients: 0, logged_in: false };
+        let mut walk = Walk {
+            states: self,
+            target,
+            session,
+            state: "greeting".to_owned(),
+            recipients: 0,
+            logged_in: false,
+            extended: true,
+        };
         walk.session.expect("220", target.wait)?;
         commands.iter().try_for_each(|command| walk.step(command))?;
         walk.leave()

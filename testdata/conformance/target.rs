@@ -23,6 +23,8 @@ pub(crate) struct Target {
     pub(crate) lmtp: bool,
     /// The `AUTH` that it wants before mail, as a line.
     pub(crate) login: Option<String>,
+    /// The only group to be run.
+    pub(crate) only: Option<String>,
     /// How long it may take to answer.
     pub(crate) wait: Duration,
     /// Its reply to `EHLO` without the first line.
@@ -38,6 +40,7 @@ impl Target {
             name: "client.example".to_owned(),
             lmtp: false,
             login: None,
+            only: None,
             wait: Duration::from_secs(10),
             offered: Vec::new(),
         }
