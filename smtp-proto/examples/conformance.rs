@@ -64,7 +64,7 @@ fn connect(address: SocketAddr, wait: Duration) -> impl Connect {
 
 /// What the arguments ask for.
 enum Task {
-    Score { target: Target, address: SocketAddr, verbose: bool },
+    Score { target: Box<Target>, address: SocketAddr, verbose: bool },
     Seeds(PathBuf),
 }
 
@@ -86,7 +86,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Task> {
         }
     }
     target.to = to?;
-    Some(Task::Score { target, address: address?, verbose })
+    Some(Task::Score { target: Box::new(target), address: address?, verbose })
 }
 
 /// `NAME:PASSWORD` as an `AUTH PLAIN`.
