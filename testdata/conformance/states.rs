@@ -113,7 +113,7 @@ impl<T: Transport> Walk<'_, T> {
         }
         self.recipients += usize::from(command.starts_with("RCPT") && fits("25.", &heard));
         self.state = next;
-        if command == "EHLO" || command == "HELO" {
+        if self.state == "hello" && ["EHLO", "HELO"].contains(&command) {
             self.extended = command == "EHLO";
         }
         if command == "EHLO" && self.state == "hello" {
