@@ -101,20 +101,41 @@ fn each_extension_is_announced_where_it_is_offered() {
     listed.sort_unstable();
     let expected = [
         "8BITMIME",
+        "ATRN",
         "AUTH PLAIN LOGIN SCRAM-SHA-256",
+        "BINARYMIME",
+        "BURL imap",
+        "CHUNKING",
+        "CONNEG",
+        "CONPERM",
+        "DELIVERBY 120",
+        "DSN",
         "ENHANCEDSTATUSCODES",
+        "ETRN",
         "EXPN",
+        "FUTURERELEASE 86400 2038-01-19T03:14:07Z",
         "HELP",
+        "LIMITS RCPTMAX=1000",
+        "MT-PRIORITY MIXER",
+        "MTRK",
+        "NO-SOLICITING org.example:ADV",
         "PIPELINING",
+        "PRDR",
+        "RRVS",
         "SIZE 52428800",
         "SMTPUTF8",
         "STARTTLS",
+        "SUBMITTER",
         "X-OWN one two",
+        "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT",
+        "XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE",
+        "XVERP",
     ];
     assert_eq!(listed, expected);
     assert_eq!(hello(&mut greeted(offering(everything())), "HELO"), "250 mail.example\r\n");
     let within_tls = server::Config { tls: true, ..offering(everything()) };
-    assert_eq!(hello(&mut greeted(within_tls), "EHLO"), announced.replace("250-STARTTLS\r\n", ""));
+    let secured = announced.replace("250-STARTTLS\r\n", "").replace("250-LIMITS", "250-REQUIRETLS\r\n250-LIMITS");
+    assert_eq!(hello(&mut greeted(within_tls), "EHLO"), secured);
     let lmtp = server::Config { lmtp: true, ..offering(everything()) };
     assert_eq!(hello(&mut greeted(lmtp), "LHLO"), announced);
 }

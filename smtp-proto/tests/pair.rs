@@ -619,7 +619,7 @@ fn the_capabilities_a_client_reads_are_those_the_server_offers() {
         _ => None,
     });
     assert_eq!(mechanisms.unwrap(), everything().auth);
-    assert_eq!((capabilities.len(), reply.enhanced()), (10, None));
+    assert_eq!((capabilities.len(), reply.enhanced()), (30, None));
 }
 
 /// Messages made of what can go wrong: dots, CR and LF in any order, line ends split between pieces.
