@@ -129,6 +129,8 @@ pub struct Trust {
     pub greeted_at_once: Networks,
     /// Where many share an address, as behind a webmail: a failed login counts against the user alone, and no limit is on addresses.
     pub shared: Networks,
+    /// Servers and proxies that say with `XCLIENT` whose session it is, and who has logged in. They are believed.
+    pub xclient: Networks,
 }
 
 /// Clients of the SMTP port that speak before they are greeted.
@@ -261,7 +263,8 @@ impl Default for Auth {
 
 impl Default for Trust {
     fn default() -> Self {
-        Self { proxies: Networks::default(), greeted_at_once: Networks::loopback(), shared: Networks::default() }
+        let nobody = Networks::default;
+        Self { proxies: nobody(), greeted_at_once: Networks::loopback(), shared: nobody(), xclient: nobody() }
     }
 }
 

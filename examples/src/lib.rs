@@ -7,6 +7,7 @@
 //! | [`content`], [`header`], [`submission`] | what is looked at in a message, and changed in a user's |
 //! | [`space`] | how much mail the disk can take |
 //! | [`delivery`] | puts messages into Maildirs; many share a sync |
+//! | [`report`] | tells senders who asked that their message was delivered |
 //! | [`maildrop`], [`retrieval`] | a Maildir as POP3 sees it |
 //! | [`accounts`], [`login`], [`sasl`], [`certificate`] | who has a mailbox, and who has proved to be its owner |
 //! | [`proxy`] | whose connection a proxy passes on |
@@ -35,6 +36,7 @@ pub mod pop3;
 pub mod program;
 pub mod proxy;
 pub mod rate;
+pub mod report;
 pub mod retrieval;
 pub mod sasl;
 pub mod server;

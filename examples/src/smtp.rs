@@ -8,8 +8,8 @@ use std::time::Duration;
 use jiff::Zoned;
 use postrider_smtp_proto::server::{ChunkEnd, Config, Connection, ContentEnd, Event};
 use postrider_smtp_proto::{
-    Address, Code, Command, Extensions, ForwardPath, Host, Limits, Mailbox, Mechanism, Parameters, Reply, ReversePath,
-    SaslLine, Secret,
+    Address, AttributeValue, Attributes, ClientName, Code, Command, Escaped, Extensions, ForwardPath, Host, Limits,
+    Mailbox, Mechanism, Parameters, Reply, ReversePath, SaslLine, Secret,
 };
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -20,6 +20,7 @@ use crate::content::Content;
 use crate::delivery::{DeliveryError, Incoming, Outcomes};
 use crate::driver::{EventOf, Io, Session, Stop};
 use crate::login::LoginError;
+use crate::report::{Delivered, Report};
 use crate::sasl::{self, Conversation, mechanisms};
 use crate::server::Site;
 use crate::submission::{Submission, message_id};
@@ -59,6 +60,9 @@ pub struct Smtp {
     site: Arc<Site>,
     role: Role,
     welcome: Welcome,
+    /// Who has connected.
+    proxy: IpAddr,
+    /// Whose session it is.
     peer: IpAddr,
     /// Our own address, which a recipient may name in brackets.
     local: IpAddr,
@@ -75,7 +79,13 @@ pub struct Smtp {
 #[derive(Default)]
 struct Transaction {
     from: String,
+    /// Where reports go, if the sender is one of ours.
+    sender: Option<PathBuf>,
     utf8: bool,
+    /// The client takes a reply for each recipient.
+    prdr: bool,
+    /// `ENVID`.
+    envelope_id: Option<String>,
     recipients: Vec<Recipient>,
     /// Each once, however many recipients it has.
     mailboxes: Vec<PathBuf>,
@@ -86,6 +96,10 @@ struct Recipient {
     address: String,
     /// Its place in `mailboxes`.
     mailbox: usize,
+    /// `ORCPT`: the address as the sender wrote it, after its type.
+    original: Option<String>,
+    /// `NOTIFY=SUCCESS`.
+    report: bool,
 }
 
 impl Smtp {
@@ -98,7 +112,7 @@ impl Smtp {
         };
         let submission = role == Role::Submission;
         let connection = Connection::new(Config {
-            extensions: extensions(&site, role, tls, false),
+            extensions: extensions(&site, role, peer.ip(), tls, false),
             limits,
             lmtp: role == Role::Lmtp,
             require_auth: submission,
@@ -114,6 +128,7 @@ impl Smtp {
             site,
             role,
             welcome,
+            proxy: peer,
             peer,
             local,
             client,
@@ -150,7 +165,7 @@ impl Smtp {
             }
             Command::Mail { from, parameters } => self.mail(&from, &parameters),
             Command::Quit => Reply::new(Code::CLOSING, "bye").with_enhanced(2, 0, 0),
-            Command::Rcpt { to, .. } => match self.rcpt(&to) {
+            Command::Rcpt { to, parameters } => match self.rcpt(&to, &parameters) {
                 Ok(reply) => reply,
                 Err(reply) => self.refuse_recipient(reply, io).await?,
             },
@@ -161,6 +176,11 @@ impl Smtp {
             Command::StartTls => Reply::new(Code::READY, "go ahead").with_enhanced(2, 0, 0),
             // Neither yes nor no: who has a mailbox here is nobody's business.
             Command::Vrfy(_) => Reply::new(Code::CANNOT_VERIFY, "send some mail and see").with_enhanced(2, 5, 2),
+            Command::Xclient(attributes) => self.xclient(&attributes),
+            Command::Xforward(attributes) => {
+                info!(peer = %self.peer, forwarded = %Escaped(attributes.as_bytes()), "for another client");
+                Reply::new(Code::OK, "noted").with_enhanced(2, 0, 0)
+            }
             _ => Reply::new(Code::OK, "").with_enhanced(2, 0, 0),
         };
         Ok(self.connection.send(&reply, &mut io.out)?)
@@ -172,8 +192,15 @@ impl Smtp {
             warn!(peer = %self.peer, size, "message refused: no space left");
             return Reply::new(Code::INSUFFICIENT_STORAGE, "no space left, try again").with_enhanced(4, 3, 1);
         }
-        let utf8 = parameters.smtputf8();
-        self.transaction = Transaction { from: from.to_string(), utf8, ..Transaction::default() };
+        let ours = from.mailbox().filter(|mailbox| self.is_local(*mailbox));
+        self.transaction = Transaction {
+            from: from.to_string(),
+            sender: ours.and_then(|mailbox| self.account_of(mailbox)).map(|account| self.site.maildir_of(&account)),
+            utf8: parameters.smtputf8(),
+            prdr: parameters.prdr(),
+            envelope_id: parameters.envelope_id().map(|id| String::from_utf8_lossy(&id).into_owned()),
+            ..Transaction::default()
+        };
         Reply::new(Code::OK, "sender taken").with_enhanced(2, 1, 0)
     }
 
@@ -206,7 +233,7 @@ impl Smtp {
         Ok(reply)
     }
 
-    fn rcpt(&mut self, to: &ForwardPath<'_>) -> Result<Reply<'static>, Reply<'static>> {
+    fn rcpt(&mut self, to: &ForwardPath<'_>, parameters: &Parameters<'_>) -> Result<Reply<'static>, Reply<'static>> {
         let account = match to.mailbox() {
             None => self.site.postmaster(),
             Some(mailbox) if !self.is_local(mailbox) => {
@@ -225,7 +252,12 @@ impl Smtp {
         if mailbox == mailboxes.len() {
             mailboxes.push(path);
         }
-        self.transaction.recipients.push(Recipient { address: to.to_string(), mailbox });
+        let original = parameters.original_recipient().map(|original| {
+            let address_type = original.address_type.escape_ascii();
+            format!("{address_type};{}", Escaped(&original.address))
+        });
+        let report = parameters.notify().is_some_and(|notify| notify.success);
+        self.transaction.recipients.push(Recipient { address: to.to_string(), mailbox, original, report });
         Ok(Reply::new(Code::OK, "recipient taken").with_enhanced(2, 1, 5))
     }
 
@@ -276,7 +308,8 @@ impl Smtp {
         Ok(self.connection.send(&reply, &mut io.out)?)
     }
 
-    /// `Return-Path` and `Received`: [RFC 5321 section 4.4](https://www.rfc-editor.org/rfc/rfc5321#section-4.4).
+    /// `Return-Path` and `Received`, [RFC 5321 section 4.4](https://www.rfc-editor.org/rfc/rfc5321#section-4.4), and `Original-Recipient`,
+    /// [RFC 8098 section 2.3](https://www.rfc-editor.org/rfc/rfc8098#section-2.3).
     fn trace(&self) -> String {
         let Transaction { from, recipients, .. } = &self.transaction;
         let (client, host, protocol) = (&self.client, &self.site.config.hostname, self.protocol());
@@ -286,13 +319,14 @@ impl Smtp {
         };
         let client = if client.is_empty() { &address } else { client };
         // More than one would show each who the others are.
-        let recipient = match &recipients[..] {
-            [only] => format!("\n\tfor {}", only.address),
-            _ => String::new(),
+        let (recipient, original) = match &recipients[..] {
+            [only] => (format!("\n\tfor {}", only.address), only.original.as_ref()),
+            _ => (String::new(), None),
         };
         let now = now();
+        let original = original.map(|original| format!("Original-Recipient: {original}\n")).unwrap_or_default();
         format!(
-            "Return-Path: {from}\nReceived: from {client} ({address})\n\tby {host} with {protocol}{recipient};\n\t{now}\n"
+            "Return-Path: {from}\nReceived: from {client} ({address})\n\tby {host} with {protocol}{recipient};\n\t{now}\n{original}"
         )
     }
 
@@ -311,18 +345,18 @@ impl Smtp {
     }
 
     async fn content_end(&mut self, end: ContentEnd, io: &mut Io) -> Result<(), Stop> {
-        let Transaction { from, recipients, content, .. } = std::mem::take(&mut self.transaction);
-        let replies = match (end.fault, content) {
+        let mut transaction = std::mem::take(&mut self.transaction);
+        let replies = match (end.fault, transaction.content.take()) {
             (Some(fault), _) => {
-                info!(peer = %self.peer, from, %fault, "message refused");
+                info!(peer = %self.peer, from = transaction.from, %fault, "message refused");
                 vec![fault.reply()]
             }
             (None, Some(mut content)) => {
                 content.end().await;
                 match content.into_message() {
-                    Ok(message) => self.deliver(message, &from, &recipients, end.size).await,
+                    Ok(message) => self.deliver(message, &transaction, end.size).await,
                     Err(refusal) => {
-                        info!(peer = %self.peer, user = self.user(), from, %refusal, "message refused");
+                        info!(peer = %self.peer, user = self.user(), from = transaction.from, %refusal, "message refused");
                         vec![refusal.reply()]
                     }
                 }
@@ -330,27 +364,88 @@ impl Smtp {
             (None, None) => vec![Reply::new(Code::LOCAL_ERROR, "try again").with_enhanced(4, 3, 0)],
         };
         // LMTP: one for each recipient. Where there is one for all of them, it is repeated.
-        let count = if self.role == Role::Lmtp { recipients.len() } else { 1 };
+        let count = if self.role == Role::Lmtp { transaction.recipients.len() } else { replies.len() };
         for reply in replies.iter().cycle().take(count) {
             self.connection.send(reply, &mut io.out)?;
         }
         Ok(())
     }
 
-    /// The replies, in LMTP one for each recipient.
-    async fn deliver(&self, message: Incoming, from: &str, to: &[Recipient], size: u64) -> Vec<Reply<'static>> {
+    /// The replies: in LMTP one for each recipient, in SMTP one for all, unless recipients fare differently and the client can be told.
+    async fn deliver(&self, message: Incoming, transaction: &Transaction, size: u64) -> Vec<Reply<'static>> {
+        let Transaction { from, recipients, .. } = transaction;
         let outcomes = message.deliver().await;
         for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
             warn!(peer = %self.peer, from, %error, "not delivered");
         }
         if outcomes.iter().any(Result::is_ok) {
-            info!(peer = %self.peer, user = self.user(), from, recipients = to.len(), size, "delivered");
+            info!(peer = %self.peer, user = self.user(), from, recipients = recipients.len(), size, "delivered");
+            self.report(transaction, &outcomes).await;
         }
+        let each = recipients.iter().map(|recipient| reply_to(outcomes.get(recipient.mailbox)));
+        let all_alike = outcomes.iter().all(Result::is_ok) || outcomes.iter().all(Result::is_err);
         match self.role {
-            Role::Lmtp => to.iter().map(|recipient| reply_to(outcomes.get(recipient.mailbox))).collect(),
+            Role::Lmtp => each.collect(),
+            Role::Relay | Role::Submission if transaction.prdr && !all_alike => {
+                let first = Reply::new(Code::PER_RECIPIENT, "one by one");
+                let last = Reply::new(Code::OK, "that was all").with_enhanced(2, 0, 0);
+                [first].into_iter().chain(each).chain([last]).collect()
+            }
             // One reply for all: the client has to try again for all, and who has the message gets it twice rather than not at all.
             Role::Relay | Role::Submission => vec![reply_to(worst(&outcomes))],
         }
+    }
+
+    /// Tells a sender of ours who has the message, where that was asked for.
+    async fn report(&self, transaction: &Transaction, outcomes: &Outcomes) {
+        let (Some(mailbox), host) = (&transaction.sender, &self.site.config.hostname) else { return };
+        let has_it =
+            |recipient: &&Recipient| recipient.report && matches!(outcomes.get(recipient.mailbox), Some(Ok(())));
+        let delivered: Vec<_> = transaction.recipients.iter().filter(has_it).map(Recipient::delivered).collect();
+        if delivered.is_empty() {
+            return;
+        }
+        let (date, id) = (now(), message_id(host));
+        let report = Report {
+            host,
+            to: without_brackets(&transaction.from),
+            date: &date,
+            id: &id,
+            envelope_id: transaction.envelope_id.as_deref(),
+            delivered,
+        };
+        let mut message = self.site.deliverer.begin(vec![mailbox.clone()], b"Return-Path: <>\n".to_vec());
+        message.push(&report.message()).await;
+        for error in message.deliver().await.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            warn!(peer = %self.peer, from = transaction.from, %error, "report not delivered");
+        }
+    }
+
+    /// A proxy or a server in front says whose session this is. What it does not say stays as it is.
+    fn xclient(&mut self, attributes: &Attributes<'_>) -> Reply<'static> {
+        let known = |name| match attributes.find(name) {
+            Some(AttributeValue::Known(value)) => String::from_utf8(value.into_owned()).ok(),
+            _ => None,
+        };
+        let login = known("LOGIN");
+        let account = login.as_deref().and_then(|name| self.site.logins.accounts().find(name));
+        if login.is_some() && account.is_none() {
+            return Reply::new(Code::MAILBOX_UNAVAILABLE, "no such user").with_enhanced(5, 7, 8);
+        }
+        let proxy = self.peer;
+        self.peer = attributes.address().unwrap_or(self.peer).to_canonical();
+        self.client = known("HELO")
+            .filter(|name| ClientName::new(name).is_ok_and(|name| name.host().is_some()))
+            .unwrap_or_default();
+        self.account = account;
+        self.transaction = Transaction::default();
+        info!(peer = %self.peer, %proxy, user = self.user(), "client named by a proxy");
+        Reply::new(Code::READY, &self.greeting()).into_owned()
+    }
+
+    fn greeting(&self) -> String {
+        let protocol = if self.role == Role::Lmtp { "LMTP" } else { "ESMTP" };
+        format!("{} {protocol} postrider", self.site.config.hostname)
     }
 
     fn user(&self) -> Option<&str> {
@@ -421,9 +516,7 @@ impl Session for Smtp {
             let refusal = format!("{} you spoke before you were greeted", self.site.config.hostname);
             return Ok(self.connection.send(&Reply::new(Code::TRANSACTION_FAILED, &refusal), &mut io.out)?);
         }
-        let protocol = if self.role == Role::Lmtp { "LMTP" } else { "ESMTP" };
-        let greeting = format!("{} {protocol} postrider", self.site.config.hostname);
-        Ok(self.connection.send(&Reply::new(Code::READY, &greeting), &mut io.out)?)
+        Ok(self.connection.send(&Reply::new(Code::READY, &self.greeting()), &mut io.out)?)
     }
 
     async fn event(&mut self, event: EventOf<'_, Self>, io: &mut Io) -> Result<(), Stop> {
@@ -451,11 +544,11 @@ impl Session for Smtp {
     fn certified(&mut self, certificate: &[u8]) {
         let account = certificate::account_of(certificate, &self.site.config, self.site.logins.accounts());
         self.certified = account.map(|account| account.name.clone());
-        self.connection.offer(extensions(&self.site, self.role, true, self.certified.is_some()));
+        self.connection.offer(extensions(&self.site, self.role, self.proxy, true, self.certified.is_some()));
     }
 
     fn secured(&mut self) {
-        self.connection.offer(extensions(&self.site, self.role, true, self.certified.is_some()));
+        self.connection.offer(extensions(&self.site, self.role, self.proxy, true, self.certified.is_some()));
         self.client.clear();
         self.transaction = Transaction::default();
     }
@@ -472,16 +565,24 @@ impl Session for Smtp {
 }
 
 /// What is offered: logins where they are safe, to users.
-fn extensions(site: &Site, role: Role, tls: bool, certified: bool) -> Extensions {
+fn extensions(site: &Site, role: Role, proxy: IpAddr, tls: bool, certified: bool) -> Extensions {
+    let believed = site.config.trust.xclient.contains(proxy);
+    // Reports go to users of ours only: there is nobody who would take others out.
+    let reports = role == Role::Submission && !site.config.submission.foreign_senders;
     let login = role == Role::Submission && (tls || site.config.auth.plaintext);
     let mechanisms = mechanisms(certified).filter(|_| login).filter_map(|name| Mechanism::new(name).ok());
     Extensions {
         auth: mechanisms.collect(),
         chunking: true,
+        dsn: reports,
         help: true,
         limits: true,
+        prdr: role != Role::Lmtp,
+        require_tls: true,
         smtputf8: true,
         starttls: !tls,
+        xclient: believed,
+        xforward: believed,
         ..Extensions::default()
     }
 }
@@ -489,6 +590,16 @@ fn extensions(site: &Site, role: Role, tls: bool, certified: bool) -> Extensions
 /// For `Date` and `Received`.
 fn now() -> String {
     Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
+}
+
+impl Recipient {
+    fn delivered(&self) -> Delivered<'_> {
+        Delivered { recipient: without_brackets(&self.address), original: self.original.as_deref() }
+    }
+}
+
+fn without_brackets(path: &str) -> &str {
+    path.strip_prefix('<').and_then(|path| path.strip_suffix('>')).unwrap_or(path)
 }
 
 fn worst(outcomes: &Outcomes) -> Option<&Result<(), DeliveryError>> {

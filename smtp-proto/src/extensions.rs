@@ -77,7 +77,7 @@ pub struct Extensions {
     pub starttls: bool,
     /// `SUBMITTER`, [RFC 4405](https://www.rfc-editor.org/rfc/rfc4405).
     pub submitter: bool,
-    /// `XCLIENT`: for clients that are to be believed. [Postfix](https://www.postfix.org/XCLIENT_README.html).
+    /// `XCLIENT`: for clients that are to be believed; one that names a `LOGIN` counts as logged in. [Postfix](https://www.postfix.org/XCLIENT_README.html).
     pub xclient: bool,
     /// `XFORWARD`: for clients that are to be believed. [Postfix](https://www.postfix.org/XFORWARD_README.html).
     pub xforward: bool,

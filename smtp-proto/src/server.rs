@@ -10,6 +10,7 @@ use postrider_text_proto::{
 use crate::command::{Command, Verb};
 use crate::error::{CommandError, ContentFault, Error, Misuse};
 use crate::extensions::Extensions;
+use crate::extensions::attributes::AttributeValue;
 use crate::extensions::ehlo::Capability;
 use crate::extensions::parameters::Body;
 use crate::limits::{Limits, LineEndings, Quirks};
@@ -131,6 +132,8 @@ struct Transaction {
     prdr: bool,
     /// What is fetched by the `BURL` that waits for its answer ends the message.
     last: bool,
+    /// The `XCLIENT` that waits for its answer names a user who has logged in.
+    login: bool,
 }
 
 /// The message that is coming in.
@@ -340,6 +343,10 @@ impl Connection {
             }
             Command::Burl { last, .. } => {
                 self.transaction.last = *last;
+                Ok(())
+            }
+            Command::Xclient(attributes) => {
+                self.transaction.login = matches!(attributes.find("LOGIN"), Some(AttributeValue::Known(_)));
                 Ok(())
             }
             Command::Data if self.transaction.binary => {
@@ -630,8 +637,13 @@ impl Connection {
         match (verb, outcome) {
             (Verb::Auth, Outcome::Refused) => self.failed_logins += 1,
             (Verb::Rcpt, Outcome::Done) => self.transaction.recipients += 1,
-            (Verb::Mail, Outcome::Refused)
-            | (Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Rset | Verb::Xclient, Outcome::Done) => self.forget(),
+            (Verb::Xclient, Outcome::Done) => {
+                self.session.set_authenticated(self.transaction.login);
+                self.forget();
+            }
+            (Verb::Mail, Outcome::Refused) | (Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Rset, Outcome::Done) => {
+                self.forget();
+            }
             _ => {}
         }
     }

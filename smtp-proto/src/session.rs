@@ -239,6 +239,11 @@ impl Session {
         *self = Self { state: State::Nameless, secured: true, ..Self::new(self.lmtp, true) };
     }
 
+    /// Somebody who is believed says whether the client has logged in.
+    pub(crate) fn set_authenticated(&mut self, authenticated: bool) {
+        self.authenticated = authenticated;
+    }
+
     pub(crate) fn close(&mut self) {
         self.state = State::Closed;
     }
