@@ -53,7 +53,7 @@ const LINES: [&[u8]; 32] = [
 ];
 
 fuzz_target!(|input: Input<'_>| {
-    let wire: Vec<_> = input.order.iter().take(200).flat_map(|octet| LINES[usize::from(octet % 32)]).copied().collect();
+    let wire: Vec<_> = input.order.iter().take(60).flat_map(|octet| LINES[usize::from(octet % 32)]).copied().collect();
     // The program looks at each event: see `Envelope` in `src/smtp.rs`.
     same_at_every_cut(input.cuts, |cuts| serve(&wire, input.options, input.choices, cuts));
 });
