@@ -1177,6 +1177,18 @@ fn chunks_in_the_pipeline_behind_a_refused_one_are_told_and_then_a_client_has_to
     assert!(matches!(chunk(&mut connection, b"x", false), Err(Misuse::OutOfPlace { .. })));
     assert_eq!(heard(&mut connection, "503 no\r\n503 no\r\n"), [(Subject::Chunk, 503), (Subject::Content, 503)]);
     assert_failed(&mut connection);
+    // Not one more, though the answers to others are under way.
+    let mut connection = with_envelope(client());
+    for _ in 0..3 {
+        chunk(&mut connection, b"x", false).unwrap();
+    }
+    assert_eq!(heard(&mut connection, "452 full\r\n"), [(Subject::Chunk, 452)]);
+    for last in [false, true] {
+        let refused = chunk(&mut connection, b"x", last);
+        assert_eq!(refused, Err(Misuse::OutOfPlace { verb: Verb::Bdat, place: Place::AfterChunk }));
+    }
+    assert_eq!(heard(&mut connection, "503 no\r\n503 no\r\n"), [(Subject::Chunk, 503); 2]);
+    assert_failed(&mut connection);
 }
 
 #[test]
@@ -1543,6 +1555,32 @@ fn a_chunk_refused_in_the_middle_of_a_group_leaves_both_sides_of_lmtp_in_step() 
     let client = client::Config { lmtp: true, ..client::Config::default() };
     let (outcome, _) = converse(&lmtp(), client, &script, usize::MAX, AGREE);
     assert_eq!(outcome.messages, [b"ok"]);
+}
+
+/// A transaction in the pipeline behind a message that is refused is one of its own.
+#[test]
+fn a_message_refused_at_its_end_does_not_touch_the_transaction_behind_it() {
+    let refuse_first: Decide = |event| match event {
+        Event::ContentEnd(end) if end.size == 5 => Some(Reply::new(Code::MAILBOX_UNAVAILABLE, "no")),
+        _ => None,
+    };
+    let mail = || lines("MAIL FROM:<a@b>\nRCPT TO:<c@d>\nRCPT TO:<e@f>");
+    for lmtp in [false, true] {
+        let mut script: Vec<_> = lines(if lmtp { "LHLO c" } else { "EHLO c" }).chain(mail()).collect();
+        script.extend(chunks(&[b"no", b"no!"]).into_iter().chain(mail()).chain(chunks(&[b"y", b"es"])));
+        script.extend(lines("NOOP\nQUIT"));
+        for delivery in [1, 7, 100_000] {
+            let (server, client) =
+                (server::Config { lmtp, ..config() }, client::Config { lmtp, ..client::Config::default() });
+            let (outcome, told) = converse(&server, client, &script, delivery, refuse_first);
+            assert_eq!(outcome.messages, [b"yes"]);
+            let replies = if lmtp { 2 } else { 1 };
+            assert_eq!(
+                (told.len(), told.last()),
+                (2 + 2 * (4 + replies) + 2, Some(&(Subject::Command(Verb::Quit), 221)))
+            );
+        }
+    }
 }
 
 /// As after the last chunk, so after what is fetched last.
