@@ -1204,12 +1204,21 @@ fn a_chunk_that_is_accepted_behind_a_refused_one_does_not_mend_the_transaction()
 
 #[test]
 fn a_reset_in_the_pipeline_behind_a_refused_chunk_is_enough() {
-    let mut connection = with_envelope(client());
-    chunk(&mut connection, b"x", false).unwrap();
-    say(&mut connection, "RSET").unwrap();
-    say(&mut connection, "MAIL FROM:<a@b>").unwrap();
-    heard(&mut connection, "452 full\r\n250 ok\r\n250 ok\r\n");
-    assert_eq!((connection.state(), say(&mut connection, "RCPT TO:<c@d>")), (State::Mail, Ok(())));
+    for reset in ["RSET", "EHLO c"] {
+        let mut connection = with_envelope(client());
+        chunk(&mut connection, b"x", false).unwrap();
+        say(&mut connection, reset).unwrap();
+        heard(&mut connection, "452 full\r\n");
+        if reset == "RSET" {
+            assert_eq!(say(&mut connection, "MAIL FROM:<a@b>"), Ok(()), "what was reset is behind it");
+            heard(&mut connection, "250 ok\r\n");
+        } else {
+            heard(&mut connection, OFFERED);
+            say(&mut connection, "MAIL FROM:<a@b>").unwrap();
+        }
+        heard(&mut connection, "250 ok\r\n");
+        assert_eq!((connection.state(), say(&mut connection, "RCPT TO:<c@d>")), (State::Mail, Ok(())));
+    }
 }
 
 /// RFC 2920 section 3.1: all recipients are refused, and the chunks are under way.
