@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use postrider_smtp_proto::{Command, Parameters, Quirks};
+use postrider_smtp_proto::{AttributeValue, Command, Parameters, Queue, Quirks};
 
 fuzz_target!(|line: &[u8]| {
     let mut forgiving = Quirks::default();
@@ -26,6 +26,15 @@ fn read_every_part(command: &Command<'_>) {
         Command::Ehlo(name) | Command::Helo(name) | Command::Lhlo(name) => format!("{name} {:?}", name.host()),
         Command::Mail { from, parameters } => format!("{from} {:?} {}", from.mailbox(), values(parameters)),
         Command::Rcpt { to, parameters } => format!("{to} {:?} {}", to.mailbox(), values(parameters)),
+        Command::Atrn(Some(domains)) => format!("{domains} {:?}", domains.iter().collect::<Vec<_>>()),
+        Command::Burl { url, .. } => url.to_string(),
+        Command::Etrn(name) => format!("{name} {}", matches!(name.queue(), Queue::Subdomains(_))),
+        Command::Xclient(attributes) | Command::Xforward(attributes) => {
+            // Decoded, a value may be anything but a control character of ASCII.
+            let known =
+                attributes.iter().filter(|attribute| matches!(attribute.value, AttributeValue::Known(_))).count();
+            format!("{attributes:?} {known} {:?}", attributes.address())
+        }
         command => format!("{command:?}"),
     };
     assert!(!logged.chars().any(char::is_control), "{logged:?}");

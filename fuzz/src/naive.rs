@@ -66,7 +66,12 @@ pub fn unstuff(wire: &[u8]) -> (Vec<u8>, Option<usize>) {
 
 /// Content with every LF as CRLF, the last line's too.
 pub fn with_crlf(content: &[u8]) -> Vec<u8> {
-    with_last_crlf(replaced(content, |stray| stray == Stray::Lf))
+    with_last_crlf(without_bare_lf(content))
+}
+
+/// Content with every LF that stands alone as CRLF.
+pub fn without_bare_lf(content: &[u8]) -> Vec<u8> {
+    replaced(content, |stray| stray == Stray::Lf)
 }
 
 /// Content with every CR and every LF that stands alone as CRLF.

@@ -3,8 +3,8 @@
 use postrider_smtp_proto::client;
 use postrider_smtp_proto::server::{self, ChunkEnd, ContentEnd, Event as Asked};
 use postrider_smtp_proto::{
-    Code, Command, ContentFault, Error, Extensions, Limits, LineEndings, Mechanism, Misuse, OtherExtension, Quirks,
-    Reply, SaslLine, State, Step, Text,
+    Code, Command, CommandError, ContentFault, Error, Extensions, Limits, LineEndings, Mechanism, Misuse,
+    OtherExtension, Quirks, Reply, SaslLine, State, Step, Stray, Text, Verb,
 };
 
 use crate::delivery::{Choices, Cuts, Taken, deliver, one_of};
@@ -127,12 +127,58 @@ pub struct Message {
     pub end: ContentEnd,
 }
 
+/// What a client has been granted of a transaction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Envelope {
+    mail: bool,
+    recipients: usize,
+}
+
+impl Envelope {
+    const NONE: Self = Self { mail: false, recipients: 0 };
+
+    fn granted(&mut self, command: &Command<'_>) {
+        match command {
+            Command::Mail { .. } => *self = Self { mail: true, recipients: 0 },
+            Command::Rcpt { .. } => self.recipients += 1,
+            Command::Burl { last: true, .. }
+            | Command::Ehlo(_)
+            | Command::Helo(_)
+            | Command::Lhlo(_)
+            | Command::Rset
+            | Command::StartTls
+            | Command::Xclient(_) => *self = Self::NONE,
+            _ => {}
+        }
+    }
+
+    fn refused(&mut self, command: &Command<'_>) {
+        if let Command::Burl { .. } = command {
+            *self = Self::NONE;
+        }
+    }
+
+    /// Nothing of a message, and no word that a message follows, comes to a program without a sender and a recipient.
+    fn check(self, event: &Asked<'_>) {
+        let of_message = match event {
+            Asked::Chunk(_) | Asked::ChunkEnd(_) | Asked::Content(_) | Asked::ContentEnd(_) => true,
+            Asked::Command(command) => matches!(command, Command::Data | Command::Burl { .. }),
+            _ => false,
+        };
+        assert!(!of_message || self.mail && self.recipients > 0, "{event:?} with {self:?}");
+        let recipient = matches!(event, Asked::Command(Command::Rcpt { .. }));
+        assert!(!recipient || self.mail, "{event:?} with {self:?}");
+        let sender = matches!(event, Asked::Command(Command::Mail { .. }));
+        assert!(!sender || !self.mail, "{event:?} with {self:?}");
+    }
+}
+
 /// A server's connection, and a program that answers as it is told.
 pub struct Server {
     connection: server::Connection,
     options: Options,
     choices: Choices,
-    recipients: usize,
+    envelope: Envelope,
     /// What has come of a message.
     content: Vec<u8>,
     /// What it heard.
@@ -146,7 +192,8 @@ impl Server {
     pub fn new(options: Options, choices: Choices) -> Self {
         let connection = server::Connection::new(options.server());
         let (content, heard, out) = (Vec::new(), Heard::default(), Vec::new());
-        let mut server = Self { connection, options, choices, recipients: 0, content, heard, out };
+        let envelope = Envelope::NONE;
+        let mut server = Self { connection, options, choices, envelope, content, heard, out };
         server.send(Code::READY, "ready");
         server
     }
@@ -171,13 +218,20 @@ impl Server {
     }
 
     fn answer(&mut self, event: &Asked<'_>) {
+        self.envelope.check(event);
         if let Asked::Content(piece) = event {
             return self.take(piece);
         }
         self.heard.events.push(written(event));
         match event {
             Asked::Command(command) => self.obey(command),
-            Asked::Rejected(error) => self.reply(&error.reply()),
+            Asked::Rejected(error) => {
+                // A chunk that is out of place or not offered ends what there was of a transaction.
+                if self.connection.state() == State::Ready {
+                    self.envelope = Envelope::NONE;
+                }
+                self.reply(&error.reply());
+            }
             Asked::Sasl(SaslLine::Cancel) => self.send(Code::ARGUMENT_ERROR, "cancelled"),
             Asked::Sasl(SaslLine::Response(_)) => self.authenticate(),
             Asked::ContentEnd(end) => self.judge(*end),
@@ -196,25 +250,24 @@ impl Server {
             return self.authenticate();
         }
         match (self.choices.take(), command) {
-            (255, _) => self.send(Code::NOT_AVAILABLE, "not now"),
-            (choice, _) if choice % 4 == 3 => self.send(Code::MAILBOX_UNAVAILABLE, "no"),
+            (255, _) => return self.send(Code::NOT_AVAILABLE, "not now"),
+            (choice, _) if choice % 4 == 3 => {
+                self.envelope.refused(command);
+                return self.send(Code::MAILBOX_UNAVAILABLE, "no");
+            }
             (_, Command::Data) => self.send(Code::START_MAIL_INPUT, "go on"),
             (_, Command::Ehlo(_) | Command::Helo(_) | Command::Lhlo(_)) => {
                 self.connection.send_hello("mail.example", &mut self.out).expect("a hello is answered");
             }
             (_, Command::Mail { .. }) => {
-                self.recipients = 0;
                 self.content.clear();
-                self.send(Code::OK, "fine");
-            }
-            (_, Command::Rcpt { .. }) => {
-                self.recipients += 1;
                 self.send(Code::OK, "fine");
             }
             (_, Command::Quit) => self.send(Code::CLOSING, "bye"),
             (_, Command::StartTls) => self.send(Code::READY, "go on"),
             _ => self.send(Code::OK, "fine"),
         }
+        self.envelope.granted(command);
     }
 
     fn authenticate(&mut self) {
@@ -238,25 +291,32 @@ impl Server {
                 let accepted = self.connection.send(&Reply::new(Code::OK, "go on"), &mut self.out);
                 assert_eq!(accepted, Err(acceptance_of(fault)));
                 self.reply(&fault.reply());
-                self.content.clear();
             }
-            None if self.choices.take() % 4 == 3 => {
-                self.send(Code::INSUFFICIENT_STORAGE, "full");
-                self.content.clear();
-            }
-            None => self.send(Code::OK, "go on"),
+            None if self.choices.take() % 4 == 3 => self.send(Code::INSUFFICIENT_STORAGE, "full"),
+            None => return self.send(Code::OK, "go on"),
         }
+        self.envelope = Envelope::NONE;
+        self.content.clear();
     }
 
-    /// Says what becomes of a message, in LMTP to each recipient.
+    /// Says what becomes of a message, in LMTP to each recipient, and with `PRDR` perhaps to each and then to all.
     fn judge(&mut self, end: ContentEnd) {
+        let recipients = std::mem::take(&mut self.envelope).recipients;
         let mut content = std::mem::take(&mut self.content);
         match end.fault {
             Some(_) => content.clear(),
             None => assert_eq!(content.len() as u64, end.size),
         }
         self.heard.messages.push(Message { content, end });
-        for _ in 0..if self.options.lmtp() { self.recipients } else { 1 } {
+        let each = Reply::new(Code::PER_RECIPIENT, "for each");
+        let prdr = self.choices.take() % 8 == 5 && self.connection.send(&each, &mut self.out).is_ok();
+        for _ in 0..if self.options.lmtp() {
+            recipients
+        } else if prdr {
+            recipients + 1
+        } else {
+            1
+        } {
             match end.fault {
                 Some(fault) => {
                     let accepted = self.connection.send(&Reply::new(Code::OK, "taken"), &mut self.out);
@@ -291,6 +351,8 @@ pub struct Client<'s> {
     connection: client::Connection,
     script: &'s [u8],
     message: &'s [u8],
+    /// What has not gone out in chunks.
+    unsent: &'s [u8],
     pieces: Cuts,
     /// What it heard.
     pub heard: Vec<String>,
@@ -304,7 +366,7 @@ impl<'s> Client<'s> {
     /// A client that waits for its greeting; `message` is handed to its connection in `pieces`.
     pub fn new(options: Options, script: &'s [u8], message: &'s [u8], pieces: Cuts) -> Self {
         let connection = client::Connection::new(options.client());
-        Self { connection, script, message, pieces, heard: Vec::new(), lost: None, out: Vec::new() }
+        Self { connection, script, message, unsent: message, pieces, heard: Vec::new(), lost: None, out: Vec::new() }
     }
 
     /// Takes what it can of the front of `input`, and then says what it may say.
@@ -357,8 +419,35 @@ impl<'s> Client<'s> {
             return true;
         }
         let Ok(command) = Command::parse(line) else { return true };
+        if let Command::Bdat { size, last } = command {
+            return self.say_chunk(size, last);
+        }
+        if let Command::Mail { .. } = command {
+            self.unsent = self.message;
+        }
         let said = self.connection.send(&command, &mut self.out);
         !matches!(said, Err(Misuse::AwaitingReply { .. } | Misuse::QueueFull { .. }))
+    }
+}
+
+impl Client<'_> {
+    /// The next octets of the message, as many as `size` says and there are.
+    fn say_chunk(&mut self, size: u64, last: bool) -> bool {
+        let len = usize::try_from(size).unwrap_or(usize::MAX).min(self.unsent.len());
+        let (chunk, rest) = self.unsent.split_at(len);
+        let start = self.out.len();
+        match self.connection.chunk(chunk, last, &mut self.out) {
+            Ok(()) => self.unsent = rest,
+            Err(misuse) => {
+                assert_eq!(self.out.len(), start, "{misuse} and something is sent");
+                if let Misuse::LineEnding { .. } = misuse {
+                    self.lost = Some(misuse);
+                    return false;
+                }
+                return !matches!(misuse, Misuse::AwaitingReply { .. } | Misuse::QueueFull { .. });
+            }
+        }
+        true
     }
 }
 
@@ -400,4 +489,81 @@ pub fn converse(client: &mut Client<'_>, server: &mut Server, cuts: Cuts) {
         let whole = client.lost.is_some() || (unheard, unread) == (0, 0);
         assert!(whole, "not heard to the end: {} and {}", said.escape_ascii(), answered.escape_ascii());
     }
+}
+
+/// What came of a message in chunks.
+#[derive(Debug, PartialEq)]
+pub enum Part {
+    /// `BDAT` was taken: its octets, whether it is the first, and whether it is the last.
+    Chunk(u64, bool, bool),
+    /// Its end, with what is wrong, and the octets up to it.
+    ChunkEnd(Option<ContentFault>, u64),
+    /// The end of the message, which is this if nothing is wrong with it.
+    End(Vec<u8>, Option<ContentFault>, Option<(u64, Stray)>),
+    /// `BDAT` was refused, its octets thrown away.
+    Refused,
+    /// `BDAT` was refused, and nothing is read any more.
+    Closed,
+}
+
+/// What a server makes of chunks behind an envelope, up to another command.
+pub fn read_chunks(wire: &[u8], binary: bool, line_endings: u8, cuts: Cuts) -> Vec<Part> {
+    let options = Options::with(false, line_endings);
+    let mut connection = server::Connection::new(options.server());
+    let mut out = Vec::new();
+    connection.send(&Reply::new(Code::READY, "ready"), &mut out).expect("a greeting");
+    let body = if binary { " BODY=BINARYMIME" } else { "" };
+    for line in ["EHLO c\r\n", &format!("MAIL FROM:<>{body}\r\n"), "RCPT TO:<a@b>\r\n"] {
+        assert!(matches!(connection.receive(line.as_bytes()), Ok(Step::Event { .. })), "{line}");
+        connection.send(&Reply::new(Code::OK, "fine"), &mut out).expect("a command waits");
+    }
+    let (mut parts, mut content) = (Vec::new(), Vec::new());
+    deliver(wire, cuts, options.most(), |input| {
+        let (consumed, event) = match connection.receive(input) {
+            Ok(Step::Event { event: Asked::Command(_) | Asked::Sasl(_), .. }) | Err(_) => return Taken::Over,
+            Ok(Step::Event { consumed, event }) => (consumed, event),
+            Ok(step) => return Taken::by(step, |_| ()),
+        };
+        let fault = match &event {
+            Asked::Content(piece) => {
+                content.extend_from_slice(piece);
+                return Taken::Octets(consumed);
+            }
+            Asked::Chunk(chunk) => {
+                parts.push(Part::Chunk(chunk.size, chunk.first, chunk.last));
+                return Taken::Octets(consumed);
+            }
+            Asked::ChunkEnd(end) => {
+                parts.push(Part::ChunkEnd(end.fault, end.size));
+                end.fault
+            }
+            Asked::ContentEnd(end) => {
+                content.truncate(if end.fault.is_some() { 0 } else { content.len() });
+                parts.push(Part::End(std::mem::take(&mut content), end.fault, end.noted));
+                end.fault
+            }
+            Asked::Rejected(CommandError::OutOfPlace { verb: Verb::Bdat, .. }) => {
+                parts.push(Part::Refused);
+                None
+            }
+            Asked::Rejected(_) | Asked::Command(_) | Asked::Sasl(_) => None,
+        };
+        let refused = matches!(event, Asked::Rejected(_));
+        let reply = match (fault, refused) {
+            (Some(fault), _) => fault.reply(),
+            (None, true) => Reply::new(Code::BAD_SEQUENCE, "no"),
+            (None, false) => Reply::new(Code::OK, "fine"),
+        };
+        connection.send(&reply, &mut out).expect("it answers");
+        if refused && connection.is_closed() {
+            parts.push(Part::Closed);
+        }
+        match event {
+            Asked::Rejected(CommandError::OutOfPlace { verb: Verb::Bdat, .. }) => Taken::Octets(consumed),
+            // Another command, of which nothing is said here.
+            Asked::Rejected(_) => Taken::Over,
+            _ => Taken::Octets(consumed),
+        }
+    });
+    parts
 }

@@ -34,15 +34,20 @@ fn a_client_says_and_hears_the_same_at_every_cut() {
     at_every_cut(through_client, conversations());
 }
 
+/// All end with the session but one, which ends where the roles are reversed.
+fn end_of(name: &str) -> &'static str {
+    if name == "rfc2645-atrn" { "Turned" } else { "Closed" }
+}
+
 #[test]
 fn both_roles_close_after_quit_after_a_refused_greeting_and_after_421() {
     for (name, turns) in conversations() {
         let record = through_client(&turns, Cut::At(0));
-        assert_eq!(record.lines.last().map(String::as_str), Some("Closed"), "{name}");
+        assert_eq!(record.lines.last().map(String::as_str), Some(end_of(&name)), "{name}");
     }
     for (name, turns) in served() {
         let record = through_server(&turns, Cut::At(0));
-        assert_eq!(record.lines.last().map(String::as_str), Some("Closed"), "{name}");
+        assert_eq!(record.lines.last().map(String::as_str), Some(end_of(&name)), "{name}");
     }
 }
 
@@ -63,14 +68,20 @@ fn most_of_what_clients_say_is_said_by_our_client_too() {
         "starttls-out-of-place",
         "transactions",
         "unknown-commands",
+        "rfc1985-etrn",
+        "rfc6710-mt-priority",
+        "rfc2852-deliverby",
+        "8bitmime",
+        "rfc4865-futurerelease",
+        "dsn-refused",
+        "tracking-and-submitter",
+        "bdat-out-of-place",
+        "xclient",
     ];
     for (name, turns) in conversations() {
         let record = through_client(&turns, Cut::At(0));
         let refused: Vec<_> = record.lines.iter().filter(|line| line.starts_with("unsaid ")).collect();
-        if refused.is_empty() == unsaid.contains(&name.as_str()) {
-            eprintln!("XX {name} {refused:?}");
-        }
-        //assert_eq!(refused.is_empty(), !unsaid.contains(&name.as_str()), "{name}: {refused:?}");
+        assert_eq!(refused.is_empty(), !unsaid.contains(&name.as_str()), "{name}: {refused:?}");
     }
 }
 
@@ -82,7 +93,8 @@ fn a_program_sees_no_command_that_is_refused_for_its_form_or_place() {
         let rejected = events.iter().filter(|event| event.starts_with("Rejected(")).count();
         let answers =
             turns.iter().skip(1).filter_map(|turn| if let Turn::Server(lines) = turn { Some(lines) } else { None });
-        let codes = ["500", "501", "502", "503", "504", "552 message of", "553 not", "554 no valid", "555"];
+        let codes =
+            ["500", "501", "502", "503", "504", "552 message of", "553 not", "554 no valid", "554 5.5.0 No", "555"];
         let refusals = answers
             .flatten()
             .filter(|line| {

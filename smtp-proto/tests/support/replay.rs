@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use postrider_smtp_proto::{
-    Capability, Command, Extensions, LineEndings, Mechanism, Reply, SaslLine, Step, Text, client, server,
+    Capability, Command, DateTime, Extensions, FutureRelease, LineEndings, Mechanism, Reply, SaslLine, State, Step,
+    Text, client, server,
 };
 
 #[path = "../../../testdata/conversation.rs"]
@@ -13,13 +14,39 @@ use conversation::{conversations_of, text};
 
 /// Every conversation by its name.
 pub(crate) fn conversations() -> Vec<(String, Vec<Turn>)> {
-    conversations_of("smtp", 35)
+    conversations_of("smtp", 58)
 }
 
 /// What is left of both sides' lines.
 struct Lines<'l> {
     said: std::slice::Iter<'l, Vec<u8>>,
     answers: std::slice::Iter<'l, Vec<u8>>,
+}
+
+/// A client's lines, each chunk as one, without a CRLF of its own, behind its `BDAT`. Chunks may end within a line.
+fn parted(lines: &[Vec<u8>], within_message: bool) -> Vec<Vec<u8>> {
+    let (mut parted, mut rest, mut within_message) = (Vec::new(), &lines.concat()[..], within_message);
+    while !rest.is_empty() {
+        let end = rest.windows(2).position(|pair| pair == b"\r\n").unwrap() + 2;
+        let (line, after) = rest.split_at(end);
+        rest = after;
+        within_message &= line != b".\r\n";
+        parted.push(line.to_vec());
+        if let Some((size, _)) = chunk(line).filter(|_| !within_message) {
+            let (content, after) = rest.split_at(size);
+            parted.push(content.to_vec());
+            rest = after;
+        }
+    }
+    parted
+}
+
+/// The size that `BDAT` says, and whether the chunk is the last.
+fn chunk(line: &[u8]) -> Option<(usize, bool)> {
+    match Command::parse(text(line)) {
+        Ok(Command::Bdat { size, last }) => Some((usize::try_from(size).unwrap(), last)),
+        _ => None,
+    }
 }
 
 /// The next lines up to the last line of a reply.
@@ -78,6 +105,13 @@ fn offered(reply: &Reply<'_>, secured: bool) -> Extensions {
             Capability::StartTls => offered.starttls = true,
             Capability::Expn => offered.expn = true,
             Capability::Atrn => offered.atrn = true,
+            Capability::Conneg | Capability::Conperm => offered.conversion = true,
+            Capability::FutureRelease(FutureRelease { max_seconds, max_moment }) => {
+                // What is offered is there from the start of a program.
+                let moment: &'static [u8] = max_moment.as_bytes().to_vec().leak();
+                offered.future_release =
+                    Some(FutureRelease { max_seconds, max_moment: DateTime::new(moment).unwrap() });
+            }
             Capability::BinaryMime => offered.binary_mime = true,
             Capability::Burl(words) => offered.burl = Some(owned(words)),
             Capability::Chunking => offered.chunking = true,
@@ -125,7 +159,8 @@ pub(crate) fn through_server(turns: &[Turn], cut: Cut) -> Record {
             continue;
         };
         let Some(Turn::Server(answers)) = turns.next() else { panic!("no answer to {said:?}") };
-        let (mut lines, mut out) = (Lines { said: said.iter(), answers: answers.iter() }, Vec::new());
+        let parts = parted(said, connection.state() == State::Content);
+        let (mut lines, mut out) = (Lines { said: parts.iter(), answers: answers.iter() }, Vec::new());
         for piece in cut.apply(&said.concat()) {
             input.extend_from_slice(piece);
             while let Some(consumed) = serve(&mut connection, &input, &mut lines, &mut out, &mut record) {
@@ -167,20 +202,50 @@ fn serve(
         record.content.extend_from_slice(content);
         return Some(consumed);
     }
-    if let server::Event::ContentEnd(end) = event {
-        let message = next_message(&mut lines.said);
-        assert_eq!(end.size, message.len() as u64);
-        if end.fault.is_none() {
-            assert_eq!(record.content.escape_ascii().to_string(), message.escape_ascii().to_string());
+    match event {
+        server::Event::Chunk(announced) => {
+            let (size, last) = chunk(lines.said.next().unwrap()).unwrap();
+            assert_eq!((announced.size, announced.last), (size as u64, last));
+            record.note(format!("{event:?}"));
+            return Some(consumed);
         }
-        // How much of a faulty message is shown is the network's choice.
-        record.content.retain(|_| end.fault.is_none());
-    } else {
-        assert_means(&event, lines.said.next().unwrap());
+        server::Event::ChunkEnd(end) => {
+            assert_shown(record, lines.said.next().unwrap(), end.fault.is_some());
+        }
+        // Of a message in chunks, the octets of the last one come next, and no line of one dot.
+        server::Event::ContentEnd(end) if record.lines.last().is_some_and(|line| line.starts_with("Chunk(")) => {
+            assert_shown(record, lines.said.next().unwrap(), end.fault.is_some());
+        }
+        server::Event::ContentEnd(end) => {
+            let message = next_message(&mut lines.said);
+            assert_eq!(end.size, message.len() as u64);
+            assert_shown(record, &message, end.fault.is_some());
+        }
+        ref event => {
+            let line = lines.said.next().unwrap();
+            assert_means(event, line);
+            // The octets of a chunk that is refused go with it.
+            if chunk(line).is_some() {
+                lines.said.next().unwrap();
+            }
+        }
     }
     record.note(format!("{event:?}"));
     answer(connection, &event, lines, out);
     Some(consumed)
+}
+
+/// What was shown of a message or a chunk is `sent`, a CR aside that is held until the next chunk shows what it is. How much of a faulty one
+/// is shown is the network's choice.
+fn assert_shown(record: &mut Record, sent: &[u8], faulty: bool) {
+    record.content.retain(|_| !faulty);
+    let is_chunk = record.lines.last().is_some_and(|line| line.starts_with("Chunk("));
+    let held = if is_chunk { &b"\r"[..] } else { b"" };
+    let shown = [&record.content, held].concat();
+    let same = record.content == sent
+        || shown == sent
+        || is_chunk && record.content.strip_prefix(b"\r").is_some_and(|rest| rest == sent);
+    assert!(faulty || same, "{} for {}", record.content.escape_ascii(), sent.escape_ascii());
 }
 
 /// One reply, or in LMTP as many as are owed for a message.
@@ -240,23 +305,44 @@ pub(crate) fn through_client(turns: &[Turn], cut: Cut) -> Record {
 
 /// Whether a client says such lines. The conversations show clients that ours is not: what it refuses to say has no answer.
 fn say_all(connection: &mut client::Connection, lines: &[Vec<u8>], cut: Cut, record: &mut Record) -> bool {
-    let mut lines = lines.iter();
+    let parts = parted(lines, connection.wants_content());
+    let mut lines = parts.iter();
     if connection.wants_content() {
         let (wire, mut out) = (lines.as_slice().concat(), Vec::new());
         cut.apply(&next_message(&mut lines)).into_iter().for_each(|piece| connection.content(piece, &mut out).unwrap());
         connection.end_of_content(&mut out).unwrap();
         let expected = &wire[..wire.len() - lines.as_slice().concat().len()];
         assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
-        assert!(lines.all(|line| say(connection, line)));
+        let (said, unsaid) = say_each(connection, lines.clone());
+        assert!(unsaid == 0 && said <= lines.len());
         return true;
     }
-    let count = lines.len();
-    let said = lines.clone().filter(|line| say(connection, line)).count();
-    assert!(said == 0 || said == count, "{:?} is said in part", lines.as_slice().concat().escape_ascii().to_string());
+    let (said, unsaid) = say_each(connection, lines.clone());
+    assert!(said == 0 || unsaid == 0, "{:?} is said in part", lines.as_slice().concat().escape_ascii().to_string());
     if said == 0 {
         lines.for_each(|line| record.note(format!("unsaid {}", line.escape_ascii())));
     }
     said > 0
+}
+
+/// How many lines a client says, and how many it does not; a chunk is one with its `BDAT`.
+fn say_each<'l>(connection: &mut client::Connection, mut lines: impl Iterator<Item = &'l Vec<u8>>) -> (usize, usize) {
+    let (mut said, mut unsaid) = (0, 0);
+    while let Some(line) = lines.next() {
+        let is_said = match chunk(line) {
+            Some((_, last)) => say_chunk(connection, line, lines.next().unwrap(), last),
+            None => say(connection, line),
+        };
+        *(if is_said { &mut said } else { &mut unsaid }) += 1;
+    }
+    (said, unsaid)
+}
+
+fn say_chunk(connection: &mut client::Connection, line: &[u8], content: &[u8], last: bool) -> bool {
+    let mut out = Vec::new();
+    let said = connection.chunk(content, last, &mut out).is_ok();
+    assert!(!said || out == [line, content].concat(), "{} for {}", out.escape_ascii(), line.escape_ascii());
+    said
 }
 
 /// Whether a client says such a line.
