@@ -13,7 +13,7 @@ use crate::limits::{Limits, LineEndings};
 use crate::offered::Offered;
 use crate::outgoing::Outgoing;
 use crate::reply::{Code, Reply};
-use crate::session::{Outcome, Session, State};
+use crate::session::{Outcome, Place, Session, State};
 
 /// How a client's connection begins.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +77,8 @@ pub struct Connection {
     /// What the transaction that is being sent has announced.
     smtputf8: bool,
     binary: bool,
+    /// It has a part that `BURL` fetches.
+    fetched: bool,
     /// The transaction whose replies come has announced `PRDR`.
     prdr: bool,
     offered: Offered,
@@ -144,6 +146,7 @@ impl Connection {
             transaction: Transaction::default(),
             smtputf8: false,
             binary: false,
+            fetched: false,
             prdr: false,
             offered: Offered::default(),
             scratch: Vec::new(),
@@ -178,10 +181,10 @@ impl Connection {
         }
         let (mut last, mut prdr) = (false, false);
         match command {
-            Command::Burl { last: ends, .. } => last = *ends,
+            Command::Burl { last: ends, .. } => (last, self.fetched) = (*ends, true),
             Command::Mail { parameters, .. } => {
                 self.binary = parameters.body() == Some(Body::BinaryMime);
-                self.outgoing = Outgoing::default();
+                (self.outgoing, self.fetched) = (Outgoing::default(), false);
                 prdr = parameters.prdr();
             }
             _ => {}
@@ -241,6 +244,16 @@ impl Connection {
             && (!self.offered.pipelining || !may_be_followed(*last))
         {
             return Err(Misuse::AwaitingReply { verb: last.verb });
+        }
+        // RFC 4468 section 3.2.
+        if verb == Verb::Mail
+            && self.fetched
+            && let Some(last) = self.waiting.iter().find(|sent| sent.last)
+        {
+            return Err(Misuse::AwaitingReply { verb: last.verb });
+        }
+        if verb == Verb::Data && self.binary {
+            return Err(Misuse::OutOfPlace { verb, place: Place::BinaryMessage });
         }
         if matches!(self.turn, Turn::ContentReply | Turn::PerRecipient) && !self.offered.pipelining {
             return Err(Misuse::AwaitingReply { verb: Verb::Data });
@@ -399,9 +412,7 @@ impl Connection {
             _ if code.is_intermediate() => return Err(ReplyError::Unexpected(code).into()),
             _ => {}
         }
-        // Behind a chunk that was refused there are no recipients any more, and one reply says so.
-        let alive = self.session.state() != State::Failed && !self.transaction.accepted.is_empty();
-        if sent.last && alive && self.session.is_lmtp() {
+        if sent.last && verb == Verb::Bdat && self.session.is_lmtp() {
             return Ok(self.last_chunk_replied());
         }
         self.waiting.pop_front();
@@ -409,22 +420,23 @@ impl Connection {
         if matches!(verb, Verb::Bdat | Verb::Burl) {
             return Ok(self.chunk_replied(sent.last, code));
         }
+        let subject = self.learnt(sent, reply);
         self.catch_up();
-        Ok(self.learnt(sent, reply))
+        Ok(subject)
     }
 
     /// In LMTP the last chunk has a reply for each recipient.
     fn last_chunk_replied(&mut self) -> Subject {
-        let subject = self.content_replied();
+        let index = self.transaction.accepted.pop_front().unwrap_or_default();
         if self.transaction.accepted.is_empty() {
             self.waiting.pop_front();
-            self.catch_up();
+            self.content_answered();
         }
-        subject
+        Subject::ContentFor(index)
     }
 
     fn chunk_replied(&mut self, last: bool, code: Code) -> Subject {
-        if last && code.is_success() {
+        if last && code.is_success() && self.session.state() != State::Failed {
             self.content_answered();
             return Subject::Content;
         }
@@ -439,6 +451,14 @@ impl Connection {
 
     /// With nothing under way, what may be sent depends on what was answered.
     fn catch_up(&mut self) {
+        // RFC 2033 section 4.3: to the last chunk there are as many replies as recipients, and so none for nobody.
+        while let Some(Sent { verb: Verb::Bdat, last: true, .. }) = self.waiting.front()
+            && self.session.is_lmtp()
+            && self.transaction.accepted.is_empty()
+        {
+            self.waiting.pop_front();
+            self.session.content_answered();
+        }
         if self.waiting.is_empty() {
             self.ahead = self.session.clone();
         }

@@ -36,9 +36,18 @@ pub enum CommandError {
     /// The initial response of `AUTH`, or a response after it, is not base64. It ends the `AUTH`.
     #[error("response is not base64 (RFC 4648 section 4)")]
     Base64,
+    /// `BY` with a time in which a message cannot be returned. [RFC 2852 section 3](https://www.rfc-editor.org/rfc/rfc2852#section-3).
+    #[error("BY wants {seconds} seconds at least to return a message (RFC 2852 section 3)")]
+    ByTooSoon {
+        /// What was announced.
+        seconds: u32,
+    },
     /// How many octets follow a `BDAT` cannot be read, nor so where the next command begins: the connection closes once this is answered.
     #[error("BDAT wants a size in octets below 2^64, and LAST or nothing (RFC 3030 section 2)")]
     ChunkSize,
+    /// What has come of the message before a `BURL` cannot be accepted. The transaction is forgotten.
+    #[error(transparent)]
+    Content(ContentFault),
     /// The line cannot be used.
     #[error(transparent)]
     Line(#[from] LineError),
@@ -115,7 +124,9 @@ impl CommandError {
             Self::AuthenticationRequired { .. } | Self::TlsRequired { .. } => (Code::AUTHENTICATION_REQUIRED, 5, 7, 0),
             Self::BadArgument { .. } | Self::BadParameter { .. } => (Code::ARGUMENT_ERROR, 5, 5, 4),
             Self::Base64 => (Code::ARGUMENT_ERROR, 5, 5, 2),
+            Self::ByTooSoon { .. } => (Code::TRANSACTION_FAILED, 5, 4, 7),
             Self::ChunkSize => (Code::ARGUMENT_ERROR, 5, 5, 4),
+            Self::Content(fault) => return fault.reply(),
             Self::Line(LineError::TooLong { .. }) => (Code::SYNTAX_ERROR, 5, 5, 6),
             Self::Line(_) | Self::UnknownCommand => (Code::SYNTAX_ERROR, 5, 5, 2),
             Self::MissingArgument { .. } | Self::UnexpectedArgument { .. } => (Code::ARGUMENT_ERROR, 5, 5, 4),

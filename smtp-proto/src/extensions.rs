@@ -16,6 +16,7 @@ use crate::command::Verb;
 use crate::error::CommandError;
 use crate::extensions::ehlo::{Capability, FutureRelease, ServerLimits};
 use crate::extensions::parameters::{Body, Keyword, Parameters};
+use crate::extensions::timing::{ByMode, Hold};
 use crate::limits::Limits;
 use crate::session::Session;
 use crate::types::{OtherCommand, Text};
@@ -29,7 +30,7 @@ pub struct Extensions {
     pub auth: Vec<Mechanism<'static>>,
     /// `BINARYMIME`, [RFC 3030](https://www.rfc-editor.org/rfc/rfc3030). It needs [`chunking`](Self::chunking).
     pub binary_mime: bool,
-    /// `BURL` with what it can fetch, `imap` for one, [RFC 4468](https://www.rfc-editor.org/rfc/rfc4468).
+    /// `BURL` with what it can fetch, `imap` for one, [RFC 4468](https://www.rfc-editor.org/rfc/rfc4468). Not in LMTP.
     pub burl: Option<Text<'static>>,
     /// `CHUNKING`, [RFC 3030](https://www.rfc-editor.org/rfc/rfc3030). The program then gets [`server::Event::Chunk`](crate::server::Event::Chunk) too.
     pub chunking: bool,
@@ -140,12 +141,13 @@ impl Default for Extensions {
 
 impl Extensions {
     /// Whether a command of this kind is offered; of [`Verb::Other`], see [`offers_command`](Self::offers_command).
-    pub(crate) fn offers(&self, verb: Verb) -> bool {
+    pub(crate) fn offers(&self, verb: Verb, session: &Session) -> bool {
         match verb {
             Verb::Atrn => self.atrn,
             Verb::Auth => !self.auth.is_empty(),
             Verb::Bdat => self.chunking,
-            Verb::Burl => self.burl.is_some(),
+            // RFC 4468 section 3.1: it is for submission.
+            Verb::Burl => self.burl.is_some() && !session.is_lmtp(),
             Verb::Etrn => self.etrn,
             Verb::Expn => self.expn,
             Verb::Help => self.help,
@@ -186,7 +188,7 @@ impl Extensions {
             self.deliver_by.map(|seconds| Capability::DeliverBy(Some(seconds).filter(|seconds| *seconds > 0))),
             self.future_release.map(Capability::FutureRelease),
             self.mt_priority.as_ref().map(|profile| Capability::MtPriority(words(profile))),
-            self.burl.as_ref().map(|urls| Capability::Burl(words(urls))),
+            self.burl.as_ref().filter(|_| !session.is_lmtp()).map(|urls| Capability::Burl(words(urls))),
             when(self.prdr, Capability::Prdr),
             when(self.rrvs, Capability::Rrvs),
             when(self.mtrk, Capability::Mtrk),
@@ -221,14 +223,31 @@ impl Extensions {
                 return Err(unknown);
             }
         }
-        match parameters.body() {
-            Some(Body::BinaryMime) if !(self.chunking && self.binary_mime) => Err(CommandError::BadParameter {
-                keyword: "BODY",
-                expected: "7BIT or 8BITMIME, since BINARYMIME is not offered (RFC 3030 section 3)",
-            }),
-            _ if !self.smtputf8 && !parameters.as_bytes().is_ascii() => Err(CommandError::Utf8NotAnnounced { verb }),
-            _ => Ok(()),
+        if parameters.body() == Some(Body::BinaryMime) && !(self.chunking && self.binary_mime) {
+            return Err(unknown);
         }
+        if !self.smtputf8 && !parameters.as_bytes().is_ascii() {
+            return Err(CommandError::Utf8NotAnnounced { verb });
+        }
+        self.check_times(parameters)
+    }
+
+    /// Whether the message can be held, or returned, as it is to be.
+    fn check_times(&self, parameters: &Parameters<'_>) -> Result<(), CommandError> {
+        if let (Some(by), Some(seconds)) = (parameters.by(), self.deliver_by)
+            && by.mode() == ByMode::Return
+            && u32::try_from(by.seconds()).is_ok_and(|wanted| wanted < seconds)
+        {
+            return Err(CommandError::ByTooSoon { seconds });
+        }
+        let Some(FutureRelease { max_seconds, max_moment }) = self.future_release else { return Ok(()) };
+        let (keyword, too_long) = match parameters.hold() {
+            Some(Hold::For(seconds)) => ("HOLDFOR", seconds > max_seconds),
+            Some(Hold::Until(moment)) => ("HOLDUNTIL", moment.unix_seconds() > max_moment.unix_seconds()),
+            None => return Ok(()),
+        };
+        let expected = "no more than FUTURERELEASE announces (RFC 4865 section 4.2)";
+        if too_long { Err(CommandError::BadParameter { keyword, expected }) } else { Ok(()) }
     }
 
     fn takes(&self, keyword: Keyword, session: &Session) -> bool {

@@ -57,7 +57,8 @@ pub enum Event<'b> {
     ContentEnd(ContentEnd),
     /// A command that belongs here and is offered. Answer it.
     Command(Command<'b>),
-    /// A line that was refused. [`CommandError::reply`] says so to the client.
+    /// A line that was refused. [`CommandError::reply`] says so to the client; to the last chunk in LMTP it is repeated for each recipient
+    /// ([RFC 2033 section 4.3](https://www.rfc-editor.org/rfc/rfc2033#section-4.3)).
     Rejected(CommandError),
     /// The next line of an `AUTH`. Answer with another 334 or end the `AUTH`; [`SaslLine::Cancel`] wants a 501.
     Sasl(SaslLine),
@@ -134,6 +135,8 @@ struct Transaction {
     last: bool,
     /// The `XCLIENT` that waits for its answer names a user who has logged in.
     login: bool,
+    /// Recipients of a transaction that came to its end with a refused chunk: in LMTP the last chunk, which may be under way, is answered to each.
+    owed: usize,
 }
 
 /// The message that is coming in.
@@ -162,13 +165,13 @@ enum Turn {
     /// The client, so many octets of the message.
     Chunk { left: u64, last: bool },
     /// The client, so many octets of a chunk that was refused.
-    Discard { left: u64 },
+    Discard { left: u64, replies: usize },
     /// We, the greeting.
     Greeting,
     /// We, the answer to a command.
     Reply(Verb),
-    /// We, what was wrong with a line.
-    Refusal,
+    /// We, what was wrong with a line, so many times.
+    Refusal(usize),
     /// We, what became of a chunk.
     ChunkReply,
     /// We, what became of the message: so many replies.
@@ -217,7 +220,7 @@ impl Connection {
     pub fn receive<'b>(&mut self, input: &'b [u8]) -> Result<Step<Event<'b>>, Error> {
         let limit = match self.turn {
             Turn::Content | Turn::Chunk { .. } => return Ok(self.message(input)),
-            Turn::Discard { left } => return Ok(self.discard(input, left)),
+            Turn::Discard { left, replies } => return Ok(self.discard(input, left, replies)),
             Turn::Command => self.command_limit(input),
             Turn::Sasl => self.limits.sasl_line,
             _ => return Ok(Step::Paused),
@@ -238,6 +241,9 @@ impl Connection {
         if self.turn == Turn::Sasl {
             return Ok(Step::Event { consumed, event: self.sasl(line) });
         }
+        if self.incoming.held_cr && line.as_ref().is_ok_and(|line| Verb::Burl.begins(line)) {
+            return Ok(self.parted());
+        }
         Ok(self.command(line, consumed))
     }
 
@@ -257,7 +263,7 @@ impl Connection {
             Ok(command) => command,
             Err(error) => {
                 self.lost = self.coming == Some(Verb::Bdat) || error == CommandError::ChunkSize;
-                return Step::Event { consumed, event: self.reject(error) };
+                return Step::Event { consumed, event: self.reject(error, 1) };
             }
         };
         let event = match self.admit(&command) {
@@ -266,27 +272,36 @@ impl Connection {
                 self.turn = Turn::Reply(command.verb());
                 Event::Command(command)
             }
-            Err(error) => self.reject(error),
+            Err(error) => {
+                if let CommandError::Content(_) = error {
+                    self.forget();
+                }
+                self.reject(error, 1)
+            }
         };
         Step::Event { consumed, event }
     }
 
-    fn reject<'b>(&mut self, error: CommandError) -> Event<'b> {
+    fn reject<'b>(&mut self, error: CommandError, replies: usize) -> Event<'b> {
         // A client that offers one recipient too many is told so each time, and is no worse for it; nor is one that has sent its chunks
         // before it could know that they are not wanted.
         let innocent =
             matches!(error, CommandError::TooManyRecipients { .. } | CommandError::OutOfPlace { verb: Verb::Bdat, .. });
         self.errors += u32::from(!innocent);
-        self.turn = Turn::Refusal;
+        self.turn = Turn::Refusal(replies);
         Event::Rejected(error)
     }
 
     /// A chunk that belongs here, or one whose octets are thrown away before it is refused.
     fn bdat<'b>(&mut self, size: u64, last: bool, consumed: usize) -> Step<Event<'b>> {
         if let Err(error) = self.admit_verb(Verb::Bdat) {
+            let owed = self.transaction.owed;
+            let nobody = matches!(error, CommandError::OutOfPlace { place: Place::BeforeMail | Place::BeforeRcpt, .. });
+            let replies = if self.session.is_lmtp() && last && nobody { owed } else { 1 };
             self.forget();
+            self.transaction.owed = if last { 0 } else { owed };
             self.refused = Some(error);
-            self.turn = Turn::Discard { left: size };
+            self.turn = if (size, replies) == (0, 0) { Turn::Command } else { Turn::Discard { left: size, replies } };
             return Step::Skip { consumed };
         }
         self.errors = 0;
@@ -299,17 +314,15 @@ impl Connection {
         Step::Event { consumed, event: Event::Chunk(Chunk { size, first, last }) }
     }
 
-    fn discard<'b>(&mut self, input: &'b [u8], left: u64) -> Step<Event<'b>> {
-        let len = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.turn = Turn::Discard { left: left - len as u64 };
-        match (left, len, self.refused.take()) {
-            (0, _, Some(error)) => Step::Event { consumed: 0, event: self.reject(error) },
-            (_, 0, refused) => {
-                self.refused = refused;
-                Step::NeedInput
-            }
-            (_, consumed, refused) => {
-                self.refused = refused;
+    fn discard<'b>(&mut self, input: &'b [u8], left: u64, replies: usize) -> Step<Event<'b>> {
+        let consumed = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let after = left - consumed as u64;
+        match (left, consumed, &self.refused) {
+            (0, _, Some(error)) => Step::Event { consumed: 0, event: self.reject(error.clone(), replies) },
+            (_, 0, _) => Step::NeedInput,
+            _ => {
+                self.turn =
+                    if (after, replies) == (0, 0) { Turn::Command } else { Turn::Discard { left: after, replies } };
                 Step::Skip { consumed }
             }
         }
@@ -321,6 +334,7 @@ impl Connection {
             self.session.content_answered();
         }
         (self.incoming, self.transaction) = (Incoming::default(), Transaction::default());
+        self.refused = None;
     }
 
     /// Whether a command belongs here and is offered.
@@ -343,7 +357,7 @@ impl Connection {
             }
             Command::Burl { last, .. } => {
                 self.transaction.last = *last;
-                Ok(())
+                self.incoming.fault.map_or(Ok(()), |fault| Err(CommandError::Content(fault)))
             }
             Command::Xclient(attributes) => {
                 self.transaction.login = matches!(attributes.find("LOGIN"), Some(AttributeValue::Known(_)));
@@ -360,7 +374,7 @@ impl Connection {
     #[inline]
     fn admit_verb(&self, verb: Verb) -> Result<(), CommandError> {
         self.session.permits(verb).map_err(|place| CommandError::OutOfPlace { verb, place })?;
-        if self.extensions.offers(verb) && (self.session.is_extended() || !verb.is_extension()) {
+        if self.extensions.offers(verb, &self.session) && (self.session.is_extended() || !verb.is_extension()) {
             return Ok(());
         }
         Err(CommandError::NotOffered { verb })
@@ -405,7 +419,7 @@ impl Connection {
             Err(error) => {
                 // Otherwise each AUTH, a good command by itself, would begin the count of errors anew.
                 self.failed_logins += 1;
-                self.turn = Turn::Refusal;
+                self.turn = Turn::Refusal(1);
                 Event::Rejected(error)
             }
         }
@@ -466,12 +480,25 @@ impl Connection {
         }
     }
 
+    /// The CR that was held, behind which something else is fetched.
+    fn parted<'b>(&mut self) -> Step<Event<'b>> {
+        self.incoming.held_cr = false;
+        let normalises = self.line_endings == LineEndings::Normalise && !self.transaction.binary;
+        let step = self.passed(0, if normalises { b"\r\n" } else { b"\r" });
+        if self.line_endings == LineEndings::Reject && !self.transaction.binary {
+            let fault = ContentFault::LineEnding { stray: Stray::Cr, at: self.incoming.size.saturating_sub(1) };
+            self.incoming.fault = self.incoming.fault.or(Some(fault));
+        }
+        step
+    }
+
     fn chunk_end<'b>(&mut self, last: bool) -> Event<'b> {
         if last {
             return self.content_end();
         }
         self.turn = Turn::ChunkReply;
-        Event::ChunkEnd(ChunkEnd { size: self.incoming.size, fault: self.incoming.fault })
+        let size = self.incoming.size.saturating_add(u64::from(self.incoming.held_cr));
+        Event::ChunkEnd(ChunkEnd { size, fault: self.incoming.fault })
     }
 
     /// A piece of the message as it left the unstuffer, or a chunk.
@@ -568,7 +595,10 @@ impl Connection {
         if !self.turn.takes(code) || code == Code::CHALLENGE && reply.challenge().is_err() {
             return Err(Misuse::DoesNotAnswer { code });
         }
-        self.write(reply, out)?;
+        let times = if let Turn::Refusal(times) = self.turn { times } else { 1 };
+        for _ in 0..times {
+            self.write(reply, out)?;
+        }
         self.sent(code);
         Ok(())
     }
@@ -628,8 +658,10 @@ impl Connection {
     /// A part of the message got its reply: unless more of it may follow, the transaction is over.
     fn chunk_answered(&mut self, verb: Verb, outcome: Outcome) {
         self.session.answered(verb, outcome);
+        let owed = if outcome == Outcome::Refused { self.transaction.recipients } else { 0 };
         if outcome == Outcome::Refused || core::mem::take(&mut self.transaction.last) {
             self.forget();
+            self.transaction.owed = owed;
         }
     }
 
@@ -775,7 +807,7 @@ impl Turn {
         match self {
             Self::Reply(Verb::Auth) => code == Code::CHALLENGE || !code.is_intermediate(),
             Self::Reply(Verb::Data) => code == Code::START_MAIL_INPUT || code.is_negative(),
-            Self::Refusal => code.is_negative(),
+            Self::Refusal(_) => code.is_negative(),
             Self::ContentReply(_) if code == Code::PER_RECIPIENT => true,
             Self::Greeting | Self::Reply(_) | Self::ChunkReply | Self::ContentReply(_) | Self::PerRecipient(_) => {
                 !code.is_intermediate()

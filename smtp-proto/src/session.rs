@@ -218,6 +218,9 @@ impl Session {
             }
             return;
         }
+        if self.state == State::Failed && matches!(verb, Verb::Bdat | Verb::Burl) {
+            return;
+        }
         self.state = row(verb).done.unwrap_or(self.state);
         match verb {
             Verb::Ehlo | Verb::Lhlo => self.extended = true,

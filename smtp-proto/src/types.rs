@@ -721,7 +721,7 @@ impl<'b> Text<'b> {
     }
 }
 
-const fn breaks_a_line(octet: u8) -> bool {
+pub(crate) const fn breaks_a_line(octet: u8) -> bool {
     matches!(octet, b'\r' | b'\n' | 0)
 }
 

@@ -43,6 +43,9 @@ pub enum AttributeValue<'b> {
     Unavailable,
 }
 
+/// Three times as many as there are. The check for doubles compares each with each.
+const MAX: usize = 32;
+
 /// Octets of one attribute's value: what Postfix takes.
 const MAX_VALUE: usize = 255;
 
@@ -55,15 +58,16 @@ impl<'b> Attributes<'b> {
     pub fn new(attributes: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
         let attributes = Self(attributes.as_ref());
         let words = || attributes.0.split(|octet| *octet == b' ');
-        let is_double = |index: usize, attribute: &Attribute<'_>| {
-            words().take(index).filter_map(attribute_of).any(|other| other.is(attribute.name))
+        let name_of = |word: &'b [u8]| word.split(|octet| *octet == b'=').next().unwrap_or_default();
+        let is_double =
+            |index: usize, word| words().take(index).any(|other| name_of(other).eq_ignore_ascii_case(name_of(word)));
+        let sound = |(index, word)| {
+            index < MAX && attribute_of(word).is_some_and(|attribute| attribute.is_sound()) && !is_double(index, word)
         };
-        for (index, word) in words().enumerate() {
-            if !attribute_of(word).is_some_and(|attribute| attribute.is_sound() && !is_double(index, &attribute)) {
-                return Err(ValueError { expected: "attributes NAME=xtext, none twice, addresses and ports as such" });
-            }
+        if words().enumerate().all(sound) {
+            return Ok(attributes);
         }
-        Ok(attributes)
+        Err(ValueError { expected: "at most 32 attributes NAME=xtext, none twice, addresses and ports as such" })
     }
 
     /// The attributes in order.
@@ -183,6 +187,10 @@ impl AttributeList {
             AttributeValue::Known(value) => {
                 let mut text = Vec::new();
                 xtext::encode(value, &mut text);
+                // It is not to be taken for one of the words that stand for no value.
+                if text.first() == Some(&b'[') {
+                    text.splice(..1, *b"+5B");
+                }
                 self.put(name.as_bytes(), &text);
             }
             AttributeValue::TemporarilyUnavailable => self.put(name.as_bytes(), b"[TEMPUNAVAIL]"),

@@ -7,6 +7,7 @@ use postrider_text_proto::{Escaped, Mechanisms};
 
 use crate::extensions::timing::{DateTime, hold_seconds};
 use crate::grammar;
+use crate::types::breaks_a_line;
 
 /// What a server can do, one line of its reply to `EHLO`.
 ///
@@ -182,6 +183,9 @@ impl<'b> Capability<'b> {
             Self::Burl(_) => Some(Self::Burl(Some(words))),
             Self::DeliverBy(_) => {
                 let seconds = words.split(|octet| *octet == b',').next().unwrap_or_default();
+                if seconds.is_empty() {
+                    return Some(Self::DeliverBy(None));
+                }
                 let seconds = grammar::number(seconds).filter(|_| seconds.len() <= 9)?;
                 u32::try_from(seconds).ok().map(|seconds| Self::DeliverBy(Some(seconds)))
             }
@@ -244,8 +248,15 @@ impl<'b> Capability<'b> {
         candidate.keyword().eq_ignore_ascii_case(keyword).then_some(candidate)
     }
 
-    /// Appends the text of the line, without code and CRLF.
+    /// Appends the text of the line, without code and CRLF. What would break the line becomes a space.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.put(out);
+        let written = out.get_mut(start..).unwrap_or_default();
+        written.iter_mut().filter(|octet| breaks_a_line(**octet)).for_each(|octet| *octet = b' ');
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.keyword());
         match self {
             Self::Auth(mechanisms) => mechanisms.iter().for_each(|mechanism| put(mechanism.as_bytes(), out)),
