@@ -143,6 +143,8 @@ pub struct EarlyTalkers {
     /// Seconds for which a client that has waited is not kept waiting again.
     #[serde(deserialize_with = "seconds")]
     pub remember_seconds: u64,
+    /// Whether a client is refused that does not wait for the reply where it must.
+    pub refuse_hasty: bool,
 }
 
 /// Messages of users.
@@ -271,7 +273,7 @@ impl Default for Trust {
 /// Two seconds are unnoticed by those that wait five minutes for a greeting, and more than those have that are in a hurry.
 impl Default for EarlyTalkers {
     fn default() -> Self {
-        Self { pause_seconds: 2, remember_seconds: 24 * 60 * 60 }
+        Self { pause_seconds: 2, remember_seconds: 24 * 60 * 60, refuse_hasty: false }
     }
 }
 

@@ -535,7 +535,17 @@ impl Session for Smtp {
             }
             Event::ChunkEnd(end) => self.chunk_end(end, io),
             Event::ContentEnd(end) => self.content_end(end, io).await,
-            Event::Command(command) => self.command(command, io).await,
+            Event::Command(command) => match self.connection.hasty() {
+                Some(verb) if self.role == Role::Relay && verb == command.verb() => {
+                    info!(peer = %self.peer, %verb, "did not wait for the reply");
+                    if self.site.config.early_talkers.refuse_hasty {
+                        let reply = Reply::new(Code::NOT_AVAILABLE, "you did not wait for the reply");
+                        return Ok(self.connection.send(&reply.with_enhanced(4, 5, 0), &mut io.out)?);
+                    }
+                    self.command(command, io).await
+                }
+                _ => self.command(command, io).await,
+            },
             Event::Rejected(error) => Ok(self.connection.send(&error.reply(), &mut io.out)?),
             Event::Sasl(line) => self.sasl(line, io).await,
         }

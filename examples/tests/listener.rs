@@ -250,3 +250,20 @@ fn an_address_has_so_many_messages_a_minute() {
     lmtp.ask("LHLO c");
     assert!(lmtp.ask("MAIL FROM:<a@b>").starts_with("250"));
 }
+
+#[test]
+fn a_client_that_does_not_wait_for_the_reply_is_logged_and_refused_if_so_configured() {
+    for (more, code) in [("", "354"), ("[early_talkers]\nrefuse_hasty = true\n", "421")] {
+        let site = Site::new(more);
+        let server = site.start();
+        let mut smtp = server.connect("SMTP");
+        smtp.hear();
+        smtp.ask("EHLO c");
+        smtp.ask("MAIL FROM:<a@b>");
+        smtp.ask("RCPT TO:<anna@localhost>");
+        smtp.0.get_mut().write_all(b"DATA\r\nx\r\n.\r\n").unwrap();
+        assert!(smtp.hear().starts_with(code));
+        assert!(server.logs(&["did not wait for the reply", "DATA"]));
+        assert_eq!(smtp.hear().starts_with("250"), code == "354");
+    }
+}

@@ -241,7 +241,7 @@ impl Connection {
             return Err(Misuse::Closed);
         }
         if let Some(last) = self.waiting.back()
-            && (!self.offered.pipelining || !may_be_followed(*last))
+            && (!self.offered.pipelining || !last.verb.may_be_followed())
         {
             return Err(Misuse::AwaitingReply { verb: last.verb });
         }
@@ -596,12 +596,6 @@ impl Connection {
         };
         Duration::from_secs(60 * minutes)
     }
-}
-
-/// All others must be the last of a group: [RFC 2920 section 3.1](https://www.rfc-editor.org/rfc/rfc2920#section-3.1). Chunks go in groups too
-/// ([RFC 3030 section 4.2](https://www.rfc-editor.org/rfc/rfc3030#section-4.2)), and so does what follows a message.
-fn may_be_followed(sent: Sent) -> bool {
-    matches!(sent.verb, Verb::Mail | Verb::Rcpt | Verb::Rset | Verb::Bdat | Verb::Burl)
 }
 
 fn outcome(code: Code) -> Outcome {

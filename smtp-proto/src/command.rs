@@ -205,6 +205,13 @@ impl Verb {
         line.get(..self.as_str().len()).is_some_and(|start| self.is(start))
     }
 
+    /// Whether other commands may follow before its reply: [RFC 2920 section 3.1](https://www.rfc-editor.org/rfc/rfc2920#section-3.1), and for chunks
+    /// [RFC 3030 section 4.2](https://www.rfc-editor.org/rfc/rfc3030#section-4.2).
+    pub(crate) const fn may_be_followed(self) -> bool {
+        use Verb::*;
+        matches!(self, Bdat | Burl | Mail | Rcpt | Rset | Xforward)
+    }
+
     /// Whether there is such a command only where `EHLO` says so.
     pub(crate) const fn is_extension(self) -> bool {
         use Verb::*;

@@ -121,6 +121,8 @@ pub struct Connection {
     refused: Option<CommandError>,
     /// Where the next command begins is not known: the next reply is the last.
     lost: bool,
+    /// See [`Connection::hasty`].
+    hasty: Option<Verb>,
 }
 
 /// What `MAIL` and `RCPT` have said.
@@ -203,6 +205,7 @@ impl Connection {
             coming: None,
             refused: None,
             lost: false,
+            hasty: None,
         }
     }
 
@@ -244,7 +247,24 @@ impl Connection {
         if self.incoming.held_cr && line.as_ref().is_ok_and(|line| Verb::Burl.begins(line)) {
             return Ok(self.parted());
         }
-        Ok(self.command(line, consumed))
+        let step = self.command(line, consumed);
+        if let Turn::Reply(verb) = self.turn
+            && input.len() > consumed
+            && !verb.may_be_followed()
+        {
+            self.hasty = Some(verb);
+        }
+        Ok(step)
+    }
+
+    /// The command behind which the client has sent octets without waiting for its reply although it must be the last of a group
+    /// ([RFC 2920 section 3.1](https://www.rfc-editor.org/rfc/rfc2920#section-3.1)): `DATA`, `EHLO`, `AUTH` and the like; the last such command, if any.
+    ///
+    /// Programs that send spam do, and so do attempts to slip commands into the stream of another. Nothing is lost by it here: what came too early is
+    /// decoded once the reply is sent, as what it then is. Whether it is seen depends on how the octets come, which is why it is no event. What comes
+    /// before the greeting is the program's to see: it is there when [`receive`](Self::receive) is [`Paused`](Step::Paused) for the first time.
+    pub fn hasty(&self) -> Option<Verb> {
+        self.hasty
     }
 
     /// How long the command at the front of `input` may be: decided by how the line begins, which pieces of its rest do not show.
@@ -741,6 +761,7 @@ impl Connection {
             return Err(Error::PlaintextAfterStartTls { len: unread.len() });
         }
         self.session.secured();
+        self.hasty = None;
         self.scanner = LineScanner::new();
         self.turn = Turn::Command;
         Ok(())

@@ -6,7 +6,7 @@ use postrider_smtp_proto::server::ContentEnd;
 use postrider_smtp_proto::{
     AddressLiteral, ClientName, Code, Command, CommandError, ContentFault, Domain, Error, ForwardPath, Limits,
     LineEndings, LineError, Mailbox, Mechanism, Misuse, Parameters, Path, Postmaster, Reply, ReplyError, ReversePath,
-    SaslLine, Secret, State, Step, Stray, Text, client, server,
+    SaslLine, Secret, State, Step, Stray, Text, Verb, client, server,
 };
 use proptest::prelude::*;
 
@@ -990,4 +990,30 @@ fn sending(line_endings: LineEndings) -> client::Connection {
     }
     assert!(connection.wants_content());
     connection
+}
+
+/// RFC 2920 section 3.1.
+#[test]
+fn a_client_that_does_not_wait_where_it_must_is_known() {
+    for (said, hasty) in [
+        (&b"EHLO c\r\nMAIL FROM:<a@b>\r\n"[..], Some(Verb::Ehlo)),
+        (b"EHLO c\r\n", None),
+        (b"NOOP\r\nQ", Some(Verb::Noop)),
+    ] {
+        let mut connection = greeted(offering(Limits::default()));
+        assert!(matches!(connection.receive(said), Ok(Step::Event { .. })));
+        assert_eq!(connection.hasty(), hasty, "{}", said.escape_ascii());
+    }
+    let mut connection = greeted(offering(Limits::default()));
+    run(&mut connection, b"EHLO c\r\n", 100);
+    let mut input = &b"MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nDATA\r\nx\r\n.\r\n"[..];
+    for expected in [None, None, Some(Verb::Data)] {
+        let Ok(Step::Event { consumed, .. }) = connection.receive(input) else { panic!("no event") };
+        assert_eq!(connection.hasty(), expected);
+        let code = if expected.is_some() { Code::START_MAIL_INPUT } else { Code::OK };
+        connection.send(&Reply::new(code, ""), &mut Vec::new()).unwrap();
+        input = &input[consumed..];
+    }
+    // What came too early is the message all the same.
+    assert!(matches!(connection.receive(input), Ok(Step::Event { event: server::Event::Content(b"x\r\n"), .. })));
 }
