@@ -1,4 +1,4 @@
-//! A mail server assembled from the postrider crates, in parts that can be lifted out.
+//! A mail server and a client assembled from the postrider crates, in parts that can be lifted out.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | [`config`], [`tls`], [`log`] | what the operator decides |
 //! | [`server`] | listens, starts sessions, ends in order |
 //! | [`program`] | the command line of the programs |
+//! | [`send`] | the program `smtp-send` |
 
 pub mod accounts;
 pub mod admission;
@@ -24,6 +25,7 @@ pub mod pop3;
 pub mod program;
 pub mod retrieval;
 pub mod sasl;
+pub mod send;
 pub mod server;
 pub mod smtp;
 pub mod tls;
