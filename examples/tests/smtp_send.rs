@@ -284,6 +284,22 @@ fn a_server_that_neither_speaks_nor_reads_holds_nobody_up() {
     assert_eq!(ran.status, 74);
     drop(release);
 
+    let slow = Script::new(|peer| {
+        peer.greet(FULL);
+        peer.line();
+        for _ in 0..100 {
+            // A reply that never becomes whole.
+            if peer.0.get_mut().write_all(b"2").is_err() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let ran = finish(start(slow.port, &join(&["--timeout", "0.5"])), MESSAGE);
+    assert_eq!((ran.status, ran.out.as_str()), (74, "unsent <anna@example.org>\n"), "{}", ran.err);
+    assert!(ran.err.contains("did not answer within 0.5 s"), "{}", ran.err);
+    assert!(began.elapsed() < Duration::from_secs(6));
+
     let (release, waits) = channel::<()>();
     let deaf = Script::new(move |peer| {
         peer.greet(FULL);
@@ -311,6 +327,23 @@ fn octets_behind_the_220_of_starttls_are_refused() {
         assert!(ran.err.contains("in plain text after STARTTLS (RFC 3207 section 4.2)"), "{}", ran.err);
         assert_eq!((ran.status, ran.out.as_str()), (76, "unsent <anna@example.org>\n"));
     }
+}
+
+#[test]
+fn nothing_is_said_in_the_clear_once_tls_has_failed() {
+    let script = Script::new(|peer| {
+        peer.greet("250-mx\r\n250 STARTTLS\r\n");
+        peer.answer("STARTTLS", "220 go\r\n");
+        // The beginning of a handshake, which no server of TLS answers so.
+        peer.0.read_exact(&mut [0; 64]).unwrap();
+        peer.say("250 no TLS here\r\n");
+        let mut rest = Vec::new();
+        let _ = peer.0.read_to_end(&mut rest);
+        assert!(!rest.windows(4).any(|word| word == b"QUIT"));
+    });
+    let ran = script.run(&join(&["-v"]), MESSAGE);
+    assert_eq!((ran.status, ran.out.as_str()), (76, "unsent <anna@example.org>\n"), "{}", ran.err);
+    assert!(ran.err.contains("no TLS: ") && !ran.err.contains("QUIT"), "{}", ran.err);
 }
 
 #[test]

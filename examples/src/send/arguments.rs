@@ -28,7 +28,7 @@ how:
   --tls                   TLS from the first octet
   --starttls WHEN         try (default), require or never
   --verify                the server's certificate must be one the system trusts
-  --ca FILE               the certificate must be signed by one in this PEM file
+  --ca FILE               it must be one in this PEM file, or signed by one
   --tls-name NAME         whose certificate it must be (HOST)
   --cert FILE --key FILE  our own certificate, for servers that want one
   --user NAME             log in; the password is in SMTP_PASSWORD or in

@@ -18,6 +18,9 @@ use super::transcript::Transcript;
 /// How long a server that does not read any more may take to say why.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// Octets of it that are kept. A reply has fewer.
+const MAX_LAST_WORDS: usize = 64 * 1024;
+
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(10);
 
@@ -31,8 +34,8 @@ pub struct Channel {
     transcript: Transcript,
     /// How long the server may take, where the user says so.
     patience: Option<Duration>,
-    /// Why nothing can be written any more.
-    broken: Option<io::Error>,
+    /// Why nothing can be written any more, and until when it is heard what the server has to say to that.
+    broken: Option<(io::Error, Instant)>,
     /// Octets of the message that were written.
     content: u64,
 }
@@ -92,7 +95,7 @@ impl Channel {
     /// When none comes, or none that makes sense.
     pub fn hear(&mut self) -> Result<Reply<'static>, Failure> {
         self.flush();
-        let deadline = Instant::now() + self.patience();
+        let deadline = self.deadline();
         loop {
             if let Some(event) = self.heard()? {
                 return Ok(event.reply);
@@ -135,8 +138,13 @@ impl Channel {
     }
 
     fn patience(&self) -> Duration {
-        let patience = self.patience.unwrap_or_else(|| self.connection.timeout());
-        if self.broken.is_some() { patience.min(LAST_WORDS) } else { patience }
+        self.patience.unwrap_or_else(|| self.connection.timeout())
+    }
+
+    /// Until when the next reply is waited for.
+    fn deadline(&self) -> Instant {
+        let deadline = Instant::now() + self.patience();
+        self.broken.as_ref().map_or(deadline, |(_, last)| deadline.min(*last))
     }
 
     /// Writes what is owed. What goes wrong is found out when a reply is wanted.
@@ -144,12 +152,15 @@ impl Channel {
         if self.broken.is_none()
             && let Err(error) = self.stream.write(&self.out, self.patience())
         {
-            self.broken = Some(error);
+            self.broken = Some((error, Instant::now() + LAST_WORDS));
         }
         self.out.clear();
     }
 
     fn read(&mut self, deadline: Instant, when: &'static str) -> Result<(), Failure> {
+        if self.broken.is_some() && self.input.len() > MAX_LAST_WORDS {
+            return Err(self.lost(None, when));
+        }
         let mut piece = [0; 4096];
         loop {
             let limit = deadline.saturating_duration_since(Instant::now());
@@ -167,12 +178,12 @@ impl Channel {
 
     /// What broke first is what is to be told.
     fn lost(&mut self, error: Option<io::Error>, when: &'static str) -> Failure {
-        let after = self.patience.unwrap_or_else(|| self.connection.timeout());
+        let after = self.patience();
         if !self.connection.wants_content() {
             self.show_rest("an unfinished reply");
         }
         let what = if self.broken.is_some() { "read" } else { "answer" };
-        match self.broken.take().or(error) {
+        match self.broken.take().map(|(error, _)| error).or(error) {
             None => Failure::Closed { when },
             Some(error) if error.kind() == io::ErrorKind::TimedOut => Failure::TimedOut { what, after },
             Some(source) => Failure::Lost { when, source },
@@ -188,7 +199,11 @@ impl Channel {
         if self.connection.wants_tls() {
             self.connection.secured(&self.input)?;
         }
-        self.stream.secure(security, self.patience())?;
+        if let Err(failure) = self.stream.secure(security, self.patience()) {
+            // What would be said now would be said in the clear, between records of TLS.
+            self.broken = Some((io::ErrorKind::InvalidData.into(), Instant::now()));
+            return Err(failure);
+        }
         let tls = self.stream.describe().unwrap_or_default();
         let whose = if verified { "the certificate is verified" } else { "the certificate is not verified" };
         self.transcript.note(&format!("{tls}; {whose}"));
@@ -220,10 +235,11 @@ impl Channel {
     }
 
     fn carry(&mut self, transfer: &mut Transfer<'_>, message: &Message, chunk: usize) -> Result<(), Failure> {
-        let mut piece = Vec::new();
+        let (mut piece, mut deadline) = (Vec::new(), None);
         loop {
             while let Some(event) = self.heard()? {
                 transfer.heard(&event, &self.connection);
+                deadline = None;
             }
             let next = transfer.speak(&mut self.connection, &mut self.out)?;
             self.transcript.said(&self.out);
@@ -233,6 +249,7 @@ impl Channel {
                     self.flush();
                     self.put(transfer, piece, last)?;
                     self.flush();
+                    deadline = None;
                 }
                 Next::Over => {
                     self.flush();
@@ -240,8 +257,8 @@ impl Channel {
                 }
                 Next::Content { .. } | Next::Wait => {
                     self.flush();
-                    let deadline = Instant::now() + self.patience();
-                    self.read(deadline, "within the transaction")?;
+                    // It runs until a reply is whole: a server cannot stretch it octet by octet.
+                    self.read(*deadline.get_or_insert(self.deadline()), "within the transaction")?;
                 }
             }
         }

@@ -11,8 +11,12 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::{WebPkiServerVerifier, verify_server_name};
 use tokio_rustls::rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 use super::failure::Failure;
 
@@ -31,7 +35,7 @@ pub enum Trust {
     /// Anybody.
     #[default]
     Anybody,
-    /// Whose certificate one of these in a PEM file has signed.
+    /// Whose certificate is one of these in a PEM file, or signed by one.
     File(PathBuf),
     /// Whose certificate one of the system's authorities has signed.
     System,
@@ -241,10 +245,11 @@ impl Security {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| Failure::Tls(error.to_string()))?;
-        let builder = match roots(trust)? {
-            Some(roots) => builder.with_root_certificates(roots),
-            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+        let verifier: Arc<dyn ServerCertVerifier> = match trusted(trust)? {
+            Some(trusted) => Arc::new(Trusted::new(trusted, provider)?),
+            None => Arc::new(Anybody(provider)),
         };
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let config = match identity {
             Some((certificate, key)) => {
                 let chain = pem(certificate, CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect))?;
@@ -261,19 +266,74 @@ fn pem<T, E: ToString>(path: &Path, read: Result<T, E>) -> Result<T, Failure> {
     read.map_err(|error| Failure::Pem { path: path.to_owned(), reason: error.to_string() })
 }
 
-fn roots(trust: &Trust) -> Result<Option<RootCertStore>, Failure> {
-    let mut roots = RootCertStore::empty();
+fn trusted(trust: &Trust) -> Result<Option<Vec<CertificateDer<'static>>>, Failure> {
     match trust {
-        Trust::Anybody => return Ok(None),
-        Trust::File(path) => {
-            for certificate in pem(path, CertificateDer::pem_file_iter(path))? {
-                pem(path, pem(path, certificate).map(|certificate| roots.add(certificate))?)?;
-            }
-        }
-        // One authority that cannot be read does not make the others worse.
-        Trust::System => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        Trust::Anybody => Ok(None),
+        Trust::File(path) => pem(path, CertificateDer::pem_file_iter(path).and_then(Iterator::collect)).map(Some),
+        Trust::System => Ok(Some(rustls_native_certs::load_native_certs().certs)),
     }
-    if roots.is_empty() { Err(Failure::Tls("there is no certificate to trust".to_owned())) } else { Ok(Some(roots)) }
+}
+
+/// Takes a certificate that one of these has signed, or that is one of these: what servers sign themselves is often marked as an authority's.
+#[derive(Debug)]
+struct Trusted {
+    certificates: Vec<CertificateDer<'static>>,
+    inner: Arc<WebPkiServerVerifier>,
+}
+
+impl Trusted {
+    fn new(certificates: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Result<Self, Failure> {
+        let mut roots = RootCertStore::empty();
+        // One that cannot be read does not make the others worse.
+        roots.add_parsable_certificates(certificates.iter().cloned());
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let inner = inner.map_err(|error| Failure::Tls(format!("what is to be trusted: {error}")))?;
+        Ok(Self { certificates, inner })
+    }
+}
+
+impl ServerCertVerifier for Trusted {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // That an authority's certificate is used as a server's has no error of its own.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
+                if self.certificates.contains(end_entity) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }
 
 /// Takes any certificate, whose key the server must have all the same.
