@@ -9,11 +9,15 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustls_pki_types::PrivateKeyDer;
 use server::Site;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 const SMTP_SEND: &str = env!("CARGO_BIN_EXE_smtp-send");
 const MESSAGE: &str = "Subject: hello\n\n.\n..dots\nthe end\n";
@@ -761,4 +765,48 @@ fn a_submission_with_starttls_and_a_login_arrives() {
     let output = Command::new(SMTP_SEND).args(["--tls", "--quit-after", "ehlo"]).arg(submissions.to_string()).output();
     let output = output.unwrap();
     assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("is not verified"));
+}
+
+/// Says one `EHLO` and one `AUTH EXTERNAL` over TLS, to a client whose certificate it wants. Returns that certificate.
+fn wants_certificate(config: ServerConfig, stream: TcpStream) -> Vec<u8> {
+    let connection = ServerConnection::new(Arc::new(config)).unwrap();
+    let mut tls = BufReader::new(StreamOwned::new(connection, stream));
+    let mut line = String::new();
+    tls.get_mut().write_all(b"220 mx\r\n").unwrap();
+    for (says, reply) in [
+        ("EHLO client.example\r\n", "250-mx\r\n250 AUTH EXTERNAL\r\n"),
+        ("AUTH EXTERNAL =\r\n", "235 welcome\r\n"),
+        ("QUIT\r\n", "221 bye\r\n"),
+    ] {
+        line.clear();
+        tls.read_line(&mut line).unwrap();
+        assert_eq!(line, says);
+        tls.get_mut().write_all(reply.as_bytes()).unwrap();
+    }
+    tls.get_ref().conn.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[test]
+fn our_own_certificate_is_shown_and_external_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let der = made.cert.der().clone();
+    let mut roots = RootCertStore::empty();
+    roots.add(der.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
+    let secret = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_client_cert_verifier(verifier).with_single_cert(vec![der.clone()], secret).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let shown = thread::spawn(move || wants_certificate(config, listener.accept().unwrap().0));
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let identity = ["--cert", certificate, "--key", key, "--ca", certificate, "--mechanism", "EXTERNAL"];
+    let ran = finish(start(port, &[&identity[..], &["--tls", "--quit-after", "ehlo"]].concat()), "");
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+    assert_eq!(shown.join().unwrap(), der.to_vec());
 }
