@@ -6,7 +6,8 @@ use std::time::Duration;
 use postrider_smtp_proto::client::{Config, Connection};
 use postrider_smtp_proto::transfer::{self, Carrier, Envelope, Transfer};
 use postrider_smtp_proto::{
-    Attributes, Body, ClientName, Code, Command, ForwardPath, ParameterList, Parameters, Reply, ReversePath, ValueError,
+    Attributes, Body, ClientName, Code, Command, Escaped, ForwardPath, Offered, ParameterList, Parameters, Reply,
+    ReversePath, ValueError,
 };
 
 use super::arguments::{Arguments, Stage, StartTls};
@@ -217,7 +218,9 @@ impl<'a> Session<'a> {
         let parameters: Parameters<'_> = list.as_parameters();
         let envelope = Envelope { from: self.reverse_path()?, parameters, recipients: &recipients };
         let carrier = if self.arguments.bdat { Carrier::Chunks } else { Carrier::Automatic };
-        let transfer = Transfer::new(envelope, self.channel.connection().offered())?.by(carrier);
+        let offered = self.channel.connection().offered();
+        let transfer = Transfer::new(envelope, offered)?.by(carrier);
+        tell_left_out(&envelope, offered);
         let chunk = self.arguments.chunk.unwrap_or(PIECE);
         let (outcomes, failure) = self.channel.transfer(transfer, message, chunk);
         report.outcomes(outcomes);
@@ -240,6 +243,27 @@ impl<'a> Session<'a> {
         let paths = self.arguments.recipients.iter().map(|recipient| &recipient.path).chain(&self.arguments.from);
         let utf8 = facts.utf8_header || paths.into_iter().any(|path| !path.is_ascii());
         if self.arguments.smtputf8.unwrap_or(utf8) { list.smtputf8() } else { list }
+    }
+}
+
+/// Says which of the parameters do not go with the message, since the server would not know them.
+fn tell_left_out(envelope: &Envelope<'_>, offered: &Offered) {
+    let of_recipients = envelope.recipients.iter().flat_map(|recipient| recipient.parameters.iter());
+    let all = envelope.parameters.iter().chain(of_recipients);
+    let mut left_out: Vec<_> = all.map(|parameter| Escaped(parameter.keyword).to_string()).collect();
+    left_out.retain(|keyword| match keyword.as_str() {
+        "BY" => !offered.deliver_by,
+        "ENVID" | "NOTIFY" | "ORCPT" | "RET" => !offered.dsn,
+        "MT-PRIORITY" => !offered.mt_priority,
+        "PRDR" => !offered.prdr,
+        "RRVS" => !offered.rrvs,
+        _ => false,
+    });
+    left_out.sort_unstable();
+    left_out.dedup();
+    if !left_out.is_empty() {
+        let _ =
+            writeln!(io::stderr(), "smtp-send: left out, since the server does not offer it: {}", left_out.join(", "));
     }
 }
 
