@@ -40,7 +40,7 @@ how:
   --timeout SECONDS       for each reply, read and write (what RFC 5321 wants: minutes)
 the message:
   --bdat                  with BDAT where it is offered
-  --chunk OCTETS          of such a size, up to 2097152 (65536)
+  --chunk OCTETS          of so much of the file, up to 2097152 (65536)
   --body KIND             7bit, 8bit or binary, which goes as it is (by what is in it)
   --smtputf8              announce UTF-8 in the header (by what is in it and the addresses)
   --no-smtputf8           never do
