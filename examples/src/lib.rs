@@ -1,4 +1,4 @@
-//! A mail server assembled from the postrider crates, in parts that can be lifted out.
+//! A mail server and a client assembled from the postrider crates, in parts that can be lifted out.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -17,6 +17,7 @@
 //! | [`config`], [`networks`], [`tls`], [`log`] | what the operator decides |
 //! | [`server`] | listens, starts sessions, ends in order |
 //! | [`program`] | the command line of the programs |
+//! | [`send`] | the program `smtp-send` |
 
 pub mod accounts;
 pub mod admission;
@@ -39,6 +40,7 @@ pub mod rate;
 pub mod report;
 pub mod retrieval;
 pub mod sasl;
+pub mod send;
 pub mod server;
 pub mod smtp;
 pub mod space;
