@@ -9,7 +9,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use postrider_text_proto::{Escaped, ValueError};
 
 use crate::command::Verb;
-use crate::grammar;
+use crate::grammar::{self, Class};
 use crate::limits::Quirks;
 
 /// Gives a borrowed octet string its accessor, its escaping `Display` and a `Debug` alike.
@@ -115,8 +115,8 @@ impl<'b> AddressLiteral<'b> {
         if let Some(address) = grammar::ipv6(inner) {
             return Address::V6(address);
         }
-        let at = memchr::memchr(b':', inner).unwrap_or(inner.len());
-        Address::General(inner.get(..at).unwrap_or_default(), inner.get(at + 1..).unwrap_or_default())
+        let (tag, content) = grammar::split_once(inner, b':');
+        Address::General(tag, content.unwrap_or_default())
     }
 }
 
@@ -196,9 +196,9 @@ impl PartialEq for LocalPart<'_> {
 /// ```
 #[derive(Clone, Copy, Eq)]
 pub struct Mailbox<'b> {
-    local_part: LocalPart<'b>,
-    host: Host<'b>,
     octets: &'b [u8],
+    /// Where its `@` is; small, because commands carry mailboxes about.
+    at: u8,
 }
 
 impl<'b> Mailbox<'b> {
@@ -221,26 +221,35 @@ impl<'b> Mailbox<'b> {
     pub(crate) fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
         let (local_part, rest) = grammar::local_part(input)?;
         let after_at = rest.strip_prefix(b"@")?;
-        let (host, rest) = match grammar::address_literal(after_at) {
-            Some((literal, rest)) => (Host::Literal(AddressLiteral(literal)), rest),
-            None => {
-                let (domain, rest) = grammar::domain(after_at, quirks)?;
-                (Host::Domain(Domain(domain)), rest)
-            }
+        let (host, rest) = match after_at.first()? {
+            b'[' => grammar::address_literal(after_at)?,
+            _ => grammar::domain(after_at, quirks)?,
         };
         let octets = input.get(..input.len() - rest.len())?;
-        let fits = local_part.len() <= LocalPart::MAX_LEN && host.as_bytes().len() <= Domain::MAX_LEN;
-        fits.then_some((Self { local_part: LocalPart(local_part), host, octets }, rest))
+        let fits = local_part.len() <= LocalPart::MAX_LEN && host.len() <= Domain::MAX_LEN;
+        let at = u8::try_from(local_part.len()).ok().filter(|_| fits)?;
+        Some((Self { octets, at }, rest))
     }
 
     /// What stands left of the `@`.
     pub const fn local_part(&self) -> LocalPart<'b> {
-        self.local_part
+        LocalPart(self.parts().0)
     }
 
     /// What stands right of it.
     pub const fn host(&self) -> Host<'b> {
-        self.host
+        match self.parts().1 {
+            literal @ [b'[', ..] => Host::Literal(AddressLiteral(literal)),
+            domain => Host::Domain(Domain(domain)),
+        }
+    }
+
+    /// What stands left and right of the `@`.
+    const fn parts(&self) -> (&'b [u8], &'b [u8]) {
+        match self.octets.split_at_checked(self.at as usize) {
+            Some((local_part, [b'@', host @ ..])) => (local_part, host),
+            _ => (self.octets, b""),
+        }
     }
 
     /// The octets as they stand on the wire.
@@ -251,13 +260,13 @@ impl<'b> Mailbox<'b> {
 
 impl Hash for Mailbox<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.local_part, self.host).hash(state);
+        (self.local_part(), self.host()).hash(state);
     }
 }
 
 impl PartialEq for Mailbox<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.local_part == other.local_part && self.host == other.host
+        self.local_part() == other.local_part() && self.host() == other.host()
     }
 }
 
@@ -505,8 +514,7 @@ impl<'b> ClientName<'b> {
     /// When it is empty, too long, or holds a space, a control character or octets that are not UTF-8.
     pub fn new(name: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
         let name = name.as_ref();
-        let sound = |octet: &u8| octet.is_ascii_graphic() || *octet >= 0x80;
-        if matches!(name.len(), 1..=Domain::MAX_LEN) && name.iter().all(sound) && grammar::is_utf8(name) {
+        if matches!(name.len(), 1..=Domain::MAX_LEN) && grammar::all_or_utf8(name, Class::VCHAR) {
             return Ok(Self(name));
         }
         Err(ValueError { expected: "a domain or an address literal (RFC 5321 section 4.1.1.1)" })
@@ -610,10 +618,10 @@ impl<'b> Url<'b> {
     /// When it has no scheme, or a space, a control character or an octet outside ASCII.
     pub fn new(url: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
         let url = url.as_ref();
-        let (scheme, rest) = url.split_at_checked(memchr::memchr(b':', url).unwrap_or_default()).unwrap_or_default();
+        let (scheme, rest) = url.split_at_checked(grammar::find(url, b':').unwrap_or_default()).unwrap_or_default();
         let is_scheme = scheme.first().is_some_and(u8::is_ascii_alphabetic)
             && scheme.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.'));
-        if is_scheme && rest.len() > 1 && rest.iter().all(u8::is_ascii_graphic) {
+        if is_scheme && rest.len() > 1 && grammar::all(rest, Class::VCHAR) {
             return Ok(Self(url));
         }
         Err(ValueError { expected: "an absolute URI (RFC 3986 section 4.3)" })
@@ -644,8 +652,7 @@ impl<'b> OtherCommand<'b> {
     pub(crate) fn from_parts(keyword: &'b [u8], argument: &'b [u8]) -> Result<Self, ValueError> {
         let expected = "a keyword of letters, digits and hyphens, and text without control characters";
         let text = core::str::from_utf8(keyword).ok().filter(|_| grammar::is_keyword(keyword));
-        let sound =
-            grammar::is_utf8(argument) && !argument.iter().any(u8::is_ascii_control) && !argument.ends_with(b" ");
+        let sound = grammar::all_or_utf8(argument, Class::TEXT) && !argument.ends_with(b" ");
         match text {
             Some(keyword) if sound => Ok(Self { keyword, argument: Text::received(argument) }),
             _ => Err(ValueError { expected }),
