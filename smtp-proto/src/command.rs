@@ -178,27 +178,26 @@ impl Verb {
         long.into_iter().find(|verb| grammar::is_name(keyword, verb.as_str())).unwrap_or(Self::Other)
     }
 
-    /// Setting the bit maps only the two cases of a letter onto its lower case.
     #[inline]
     fn of_four(keyword: [u8; 4]) -> Self {
-        match &keyword.map(|octet| octet | 0x20) {
-            b"atrn" => Self::Atrn,
-            b"auth" => Self::Auth,
-            b"bdat" => Self::Bdat,
-            b"burl" => Self::Burl,
-            b"data" => Self::Data,
-            b"ehlo" => Self::Ehlo,
-            b"etrn" => Self::Etrn,
-            b"expn" => Self::Expn,
-            b"helo" => Self::Helo,
-            b"help" => Self::Help,
-            b"lhlo" => Self::Lhlo,
-            b"mail" => Self::Mail,
-            b"noop" => Self::Noop,
-            b"quit" => Self::Quit,
-            b"rcpt" => Self::Rcpt,
-            b"rset" => Self::Rset,
-            b"vrfy" => Self::Vrfy,
+        match four(&keyword) {
+            four::ATRN => Self::Atrn,
+            four::AUTH => Self::Auth,
+            four::BDAT => Self::Bdat,
+            four::BURL => Self::Burl,
+            four::DATA => Self::Data,
+            four::EHLO => Self::Ehlo,
+            four::ETRN => Self::Etrn,
+            four::EXPN => Self::Expn,
+            four::HELO => Self::Helo,
+            four::HELP => Self::Help,
+            four::LHLO => Self::Lhlo,
+            four::MAIL => Self::Mail,
+            four::NOOP => Self::Noop,
+            four::QUIT => Self::Quit,
+            four::RCPT => Self::Rcpt,
+            four::RSET => Self::Rset,
+            four::VRFY => Self::Vrfy,
             _ => Self::Other,
         }
     }
@@ -227,6 +226,22 @@ impl Verb {
     pub(crate) const fn is_extension(self) -> bool {
         use Verb::*;
         matches!(self, Atrn | Auth | Bdat | Burl | Etrn | StartTls | Xclient | Xforward)
+    }
+}
+
+/// Four letters as a number, in lower case: setting the bit maps only the two cases of a letter onto it.
+const fn four(letters: &[u8; 4]) -> u32 {
+    u32::from_be_bytes(*letters) | 0x2020_2020
+}
+
+/// The keywords of four letters.
+mod four {
+    macro_rules! keywords {
+        ($($name:ident $letters:literal)*) => { $(pub(super) const $name: u32 = super::four($letters);)* };
+    }
+    keywords! {
+        ATRN b"ATRN" AUTH b"AUTH" BDAT b"BDAT" BURL b"BURL" DATA b"DATA" EHLO b"EHLO" ETRN b"ETRN" EXPN b"EXPN" HELO b"HELO"
+        HELP b"HELP" LHLO b"LHLO" MAIL b"MAIL" NOOP b"NOOP" QUIT b"QUIT" RCPT b"RCPT" RSET b"RSET" VRFY b"VRFY"
     }
 }
 
@@ -384,6 +399,7 @@ fn argument(verb: Verb, rest: Option<&[u8]>) -> Result<&[u8], CommandError> {
 /// ```abnf
 /// mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
 /// ```
+#[inline]
 fn mail(arguments: &[u8], quirks: Quirks) -> Result<Command<'_>, CommandError> {
     let (verb, expected) = (Verb::Mail, "FROM:<mailbox> or FROM:<> (RFC 5321 section 4.1.1.2)");
     let parsed = after_from(arguments).and_then(|input| ReversePath::parse(unspaced(input, quirks), quirks));
@@ -394,6 +410,7 @@ fn mail(arguments: &[u8], quirks: Quirks) -> Result<Command<'_>, CommandError> {
 /// ```abnf
 /// rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF
 /// ```
+#[inline]
 fn rcpt(arguments: &[u8], quirks: Quirks) -> Result<Command<'_>, CommandError> {
     let (verb, expected) = (Verb::Rcpt, "TO:<mailbox> (RFC 5321 section 4.1.1.3)");
     let parsed = after_to(arguments).and_then(|input| ForwardPath::parse(unspaced(input, quirks), quirks));

@@ -3,10 +3,12 @@
 //! A parser takes the front of its input and gives what is left. UTF-8 is taken wherever
 //! [RFC 6531 section 3.3](https://www.rfc-editor.org/rfc/rfc6531#section-3.3) allows it; whether it was announced is the session's business.
 
+mod mailbox;
 mod octets;
 
 use core::net::Ipv6Addr;
 
+pub(crate) use self::mailbox::is_plain_mailbox;
 pub(crate) use self::octets::{Class, all, find, is_name, run};
 use crate::limits::Quirks;
 

@@ -571,13 +571,8 @@ impl Connection {
         let offered = self.extensions.enhanced_status_codes;
         let hello = matches!(self.turn, Turn::Greeting | Turn::Reply(Verb::Ehlo | Verb::Helo | Verb::Lhlo));
         let start = out.len();
-        if reply.enhanced().is_some() && (hello || !offered || reply.code().is_intermediate()) {
-            reply.clone().without_enhanced().encode(out);
-        } else {
-            reply.encode(out);
-        }
-        let written = out.get(start..).unwrap_or_default();
-        let longest = written.split_inclusive(|octet| *octet == b'\n').map(<[u8]>::len).max().unwrap_or(0);
+        let wanted = offered && !hello && !reply.code().is_intermediate();
+        let longest = reply.put(reply.enhanced().filter(|_| wanted), out);
         if longest > MAX_REPLY_LINE && reply.code() != Code::CHALLENGE {
             out.truncate(start);
             return Err(Misuse::LineTooLong { len: longest, limit: MAX_REPLY_LINE });

@@ -48,6 +48,9 @@ impl<'b> Domain<'b> {
     /// The most octets a domain may have: [RFC 5321 section 4.5.3.1.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.2).
     pub const MAX_LEN: usize = 255;
 
+    /// The most octets a label may have: [RFC 1035 section 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4).
+    const MAX_LABEL: usize = 63;
+
     /// Takes `domain` as it is.
     ///
     /// # Errors
@@ -285,43 +288,97 @@ impl fmt::Debug for Mailbox<'_> {
 /// A mailbox with the source route that may stand in front of it: `@relay.example:user@host.example`.
 ///
 /// [RFC 5321 appendix C](https://www.rfc-editor.org/rfc/rfc5321#appendix-C): such routes are taken, and ignored by whoever delivers.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Eq)]
 pub struct Path<'b> {
-    route: &'b [u8],
-    mailbox: Mailbox<'b>,
+    octets: &'b [u8],
+    parts: PathParts,
+}
+
+/// Where the parts of a path are. It fits two registers.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct PathParts {
+    /// Octets of the route, its colon included.
+    route: u32,
+    /// Where the `@` of the mailbox behind it is.
+    at: u8,
 }
 
 impl<'b> Path<'b> {
     /// A path without a route.
     pub const fn new(mailbox: Mailbox<'b>) -> Self {
-        Self { route: b"", mailbox }
+        Self { octets: mailbox.octets, parts: PathParts { route: 0, at: mailbox.at } }
     }
 
     /// ```abnf
     /// Path = "<" [ A-d-l ":" ] Mailbox ">"
     /// ```
-    ///
-    /// Without the brackets; at most 256 octets with them ([RFC 5321 section 4.5.3.1.3](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.3)),
-    /// the route not counted.
+    #[inline(always)]
     fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
-        let (route, rest) = grammar::source_route(input, quirks)?;
-        let (mailbox, rest) = Mailbox::parse(rest, quirks)?;
-        (mailbox.octets.len() <= MAX_PATH - 2).then_some((Self { route, mailbox }, rest))
+        let input = input.strip_prefix(b"<")?;
+        let (parts, len) = PathParts::of_plain(input).or_else(|| PathParts::of_any(input, quirks))?;
+        let (octets, rest) = input.split_at_checked(len as usize)?;
+        Some((Self { octets, parts }, rest.strip_prefix(b">")?))
     }
 
     /// The source route with its colon; mostly empty.
     pub const fn route(&self) -> &'b [u8] {
-        self.route
+        self.split().0
     }
 
     /// The mailbox.
     pub const fn mailbox(&self) -> Mailbox<'b> {
-        self.mailbox
+        Mailbox { octets: self.split().1, at: self.parts.at }
+    }
+
+    const fn split(&self) -> (&'b [u8], &'b [u8]) {
+        match self.octets.split_at_checked(self.parts.route as usize) {
+            Some(split) => split,
+            None => (b"", self.octets),
+        }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.route);
-        out.extend_from_slice(self.mailbox.octets);
+        out.extend_from_slice(self.octets);
+    }
+}
+
+impl PathParts {
+    /// The parts and the length of a path as nearly all are: no route, no quotes, no literal, no UTF-8, and so short that no part of it is too long.
+    #[inline(always)]
+    fn of_plain(input: &[u8]) -> Option<(Self, u32)> {
+        let len = if input.ends_with(b">") { input.len() - 1 } else { grammar::find(input, b'>')? };
+        let octets = input.get(..len).filter(|octets| octets.len() <= Domain::MAX_LABEL)?;
+        let (at, len) = (grammar::find(octets, b'@')?, u32::try_from(len).ok()?);
+        let at = u8::try_from(at).ok()?;
+        grammar::is_plain_mailbox(octets).then_some((Self { route: 0, at }, len))
+    }
+
+    /// Of any path; at most 256 octets with its brackets ([RFC 5321 section 4.5.3.1.3](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.3)), the route
+    /// not counted.
+    #[inline(never)]
+    fn of_any(input: &[u8], quirks: Quirks) -> Option<(Self, u32)> {
+        let (route, rest) = grammar::source_route(input, quirks)?;
+        let (Mailbox { octets, at }, _) = Mailbox::parse(rest, quirks)?;
+        let (route, len) = (u32::try_from(route.len()).ok()?, u32::try_from(route.len() + octets.len()).ok()?);
+        (octets.len() <= MAX_PATH - 2).then_some((Self { route, at }, len))
+    }
+}
+
+impl Hash for Path<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.route(), self.mailbox()).hash(state);
+    }
+}
+
+impl PartialEq for Path<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.route(), self.mailbox()) == (other.route(), other.mailbox())
+    }
+}
+
+impl fmt::Debug for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Path").field("route", &self.route()).field("mailbox", &self.mailbox()).finish()
     }
 }
 
@@ -350,10 +407,11 @@ pub enum ReversePath<'b> {
 }
 
 impl<'b> ReversePath<'b> {
+    #[inline(always)]
     pub(crate) fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
         match input.strip_prefix(b"<>") {
             Some(rest) => Some((Self::Null, rest)),
-            None => bracketed(input, quirks).map(|(path, rest)| (Self::Path(path), rest)),
+            None => Path::parse(input, quirks).map(|(path, rest)| (Self::Path(path), rest)),
         }
     }
 
@@ -373,7 +431,7 @@ impl<'b> ReversePath<'b> {
     pub const fn mailbox(&self) -> Option<Mailbox<'b>> {
         match self {
             Self::Null => None,
-            Self::Path(path) => Some(path.mailbox),
+            Self::Path(path) => Some(path.mailbox()),
         }
     }
 
@@ -394,7 +452,7 @@ impl fmt::Display for ReversePath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("<>"),
-            Self::Path(path) => write!(f, "<{}>", path.mailbox),
+            Self::Path(path) => write!(f, "<{}>", path.mailbox()),
         }
     }
 }
@@ -440,6 +498,7 @@ pub enum ForwardPath<'b> {
 }
 
 impl<'b> ForwardPath<'b> {
+    #[inline(always)]
     pub(crate) fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
         if let Some((b"<", rest)) = input.split_at_checked(1)
             && let Some((name, [b'>', rest @ ..])) = rest.split_at_checked(10)
@@ -447,7 +506,7 @@ impl<'b> ForwardPath<'b> {
         {
             return Some((Self::Postmaster(postmaster), rest));
         }
-        bracketed(input, quirks).map(|(path, rest)| (Self::Path(path), rest))
+        Path::parse(input, quirks).map(|(path, rest)| (Self::Path(path), rest))
     }
 
     /// Reads a path with its brackets, as [`Display`](fmt::Display) writes it.
@@ -466,7 +525,7 @@ impl<'b> ForwardPath<'b> {
     pub const fn mailbox(&self) -> Option<Mailbox<'b>> {
         match self {
             Self::Postmaster(_) => None,
-            Self::Path(path) => Some(path.mailbox),
+            Self::Path(path) => Some(path.mailbox()),
         }
     }
 
@@ -488,14 +547,9 @@ impl fmt::Display for ForwardPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postmaster(_) => f.write_str("<postmaster>"),
-            Self::Path(path) => write!(f, "<{}>", path.mailbox),
+            Self::Path(path) => write!(f, "<{}>", path.mailbox()),
         }
     }
-}
-
-fn bracketed(input: &[u8], quirks: Quirks) -> Option<(Path<'_>, &[u8])> {
-    let (path, rest) = Path::parse(input.strip_prefix(b"<")?, quirks)?;
-    Some((path, rest.strip_prefix(b">")?))
 }
 
 /// What a client calls itself in `HELO`, `EHLO` or `LHLO`: 1 to 255 octets without spaces and control characters.

@@ -140,8 +140,8 @@ impl<'b> ServerLimits<'b> {
             LimitsSource::Wire(words) => words,
         };
         let value_of = |word: &'b [u8]| {
-            let (found, value) = word.split_at_checked(memchr::memchr(b'=', word)?)?;
-            found.eq_ignore_ascii_case(name.as_bytes()).then(|| value.get(1..)).flatten()
+            let (found, value) = grammar::split_once(word, b'=');
+            value.filter(|_| grammar::is_name(found, name))
         };
         let value = words.split(|octet| *octet == b' ').find_map(value_of)?;
         let number = grammar::number(value).filter(|_| value.len() <= 6 && !value.starts_with(b"0"))?;
@@ -241,18 +241,21 @@ impl<'b> Capability<'b> {
             (19, b'e') => Self::EnhancedStatusCodes,
             _ => return None,
         };
-        candidate.keyword().eq_ignore_ascii_case(keyword).then_some(candidate)
+        grammar::is_name(keyword, candidate.keyword()).then_some(candidate)
     }
 
     /// Appends the text of the line, without code and CRLF.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.keyword());
+        out.extend_from_slice(self.keyword().as_bytes());
         match self {
+            Self::Other { keyword, parameters } => {
+                out.extend_from_slice(keyword);
+                parameters.iter().for_each(|words| put(words, out));
+            }
             Self::Auth(mechanisms) => mechanisms.iter().for_each(|mechanism| put(mechanism.as_bytes(), out)),
             Self::Burl(Some(words))
             | Self::MtPriority(Some(words))
             | Self::NoSoliciting(Some(words))
-            | Self::Other { parameters: Some(words), .. }
             | Self::Xclient(Some(words))
             | Self::Xforward(Some(words)) => put(words, out),
             Self::DeliverBy(Some(seconds)) => put_number(u64::from(*seconds), out),
@@ -261,7 +264,8 @@ impl<'b> Capability<'b> {
                 put(release.max_moment.as_bytes(), out);
             }
             Self::Limits(ServerLimits(LimitsSource::Recipients(recipients))) => {
-                out.extend_from_slice(alloc::format!(" RCPTMAX={recipients}").as_bytes());
+                out.extend_from_slice(b" RCPTMAX=");
+                put_digits(u64::from(*recipients), out);
             }
             Self::Limits(ServerLimits(LimitsSource::Wire(words))) => put(words, out),
             Self::Size(Some(octets)) => put_number(*octets, out),
@@ -269,40 +273,41 @@ impl<'b> Capability<'b> {
         }
     }
 
-    const fn keyword(&self) -> &'b [u8] {
+    /// Of one that is known; empty of others.
+    const fn keyword(&self) -> &'static str {
         match self {
-            Self::Atrn => b"ATRN",
-            Self::Auth(_) => b"AUTH",
-            Self::BinaryMime => b"BINARYMIME",
-            Self::Burl(_) => b"BURL",
-            Self::Chunking => b"CHUNKING",
-            Self::Conneg => b"CONNEG",
-            Self::Conperm => b"CONPERM",
-            Self::DeliverBy(_) => b"DELIVERBY",
-            Self::Dsn => b"DSN",
-            Self::EightBitMime => b"8BITMIME",
-            Self::EnhancedStatusCodes => b"ENHANCEDSTATUSCODES",
-            Self::Etrn => b"ETRN",
-            Self::Expn => b"EXPN",
-            Self::FutureRelease(_) => b"FUTURERELEASE",
-            Self::Help => b"HELP",
-            Self::Limits(_) => b"LIMITS",
-            Self::MtPriority(_) => b"MT-PRIORITY",
-            Self::Mtrk => b"MTRK",
-            Self::NoSoliciting(_) => b"NO-SOLICITING",
-            Self::Other { keyword, .. } => keyword,
-            Self::Pipelining => b"PIPELINING",
-            Self::Prdr => b"PRDR",
-            Self::RequireTls => b"REQUIRETLS",
-            Self::Rrvs => b"RRVS",
-            Self::Size(_) => b"SIZE",
-            Self::SmtpUtf8 => b"SMTPUTF8",
-            Self::StartTls => b"STARTTLS",
-            Self::Submitter => b"SUBMITTER",
-            Self::Vrfy => b"VRFY",
-            Self::Xclient(_) => b"XCLIENT",
-            Self::Xforward(_) => b"XFORWARD",
-            Self::Xverp => b"XVERP",
+            Self::Atrn => "ATRN",
+            Self::Auth(_) => "AUTH",
+            Self::BinaryMime => "BINARYMIME",
+            Self::Burl(_) => "BURL",
+            Self::Chunking => "CHUNKING",
+            Self::Conneg => "CONNEG",
+            Self::Conperm => "CONPERM",
+            Self::DeliverBy(_) => "DELIVERBY",
+            Self::Dsn => "DSN",
+            Self::EightBitMime => "8BITMIME",
+            Self::EnhancedStatusCodes => "ENHANCEDSTATUSCODES",
+            Self::Etrn => "ETRN",
+            Self::Expn => "EXPN",
+            Self::FutureRelease(_) => "FUTURERELEASE",
+            Self::Help => "HELP",
+            Self::Limits(_) => "LIMITS",
+            Self::MtPriority(_) => "MT-PRIORITY",
+            Self::Mtrk => "MTRK",
+            Self::NoSoliciting(_) => "NO-SOLICITING",
+            Self::Other { .. } => "",
+            Self::Pipelining => "PIPELINING",
+            Self::Prdr => "PRDR",
+            Self::RequireTls => "REQUIRETLS",
+            Self::Rrvs => "RRVS",
+            Self::Size(_) => "SIZE",
+            Self::SmtpUtf8 => "SMTPUTF8",
+            Self::StartTls => "STARTTLS",
+            Self::Submitter => "SUBMITTER",
+            Self::Vrfy => "VRFY",
+            Self::Xclient(_) => "XCLIENT",
+            Self::Xforward(_) => "XFORWARD",
+            Self::Xverp => "XVERP",
         }
     }
 }
@@ -313,5 +318,19 @@ fn put(parameter: &[u8], out: &mut Vec<u8>) {
 }
 
 fn put_number(number: u64, out: &mut Vec<u8>) {
-    put(alloc::format!("{number}").as_bytes(), out);
+    out.push(b' ');
+    put_digits(number, out);
+}
+
+/// Without memory of its own.
+fn put_digits(number: u64, out: &mut Vec<u8>) {
+    let (start, mut left) = (out.len(), number);
+    loop {
+        out.push(b'0' + u8::try_from(left % 10).unwrap_or_default());
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.get_mut(start..).unwrap_or_default().reverse();
 }
