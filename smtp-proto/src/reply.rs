@@ -194,6 +194,11 @@ impl EnhancedCode {
     /// The code at the front of `text`, and what follows the space behind it.
     #[inline]
     fn parse(text: &[u8]) -> Option<(Self, &[u8])> {
+        // Nearly all.
+        if let [class @ (b'2' | b'4' | b'5'), b'.', subject @ b'0'..=b'9', b'.', detail @ b'0'..=b'9', b' ', rest @ ..] = text {
+            let digit = |octet: &u8| u16::from(octet - b'0');
+            return Some((Self { class: class - b'0', subject: digit(subject), detail: digit(detail) }, rest));
+        }
         let (class, rest) = number(text)?;
         let (subject, rest) = number(rest.strip_prefix(b".")?)?;
         let (detail, rest) = number(rest.strip_prefix(b".")?)?;
@@ -217,7 +222,6 @@ impl EnhancedCode {
 /// ```abnf
 /// 1*3digit
 /// ```
-#[inline]
 fn number(text: &[u8]) -> Option<(u16, &[u8])> {
     let (mut number, mut rest) = (0, text);
     while let [digit @ b'0'..=b'9', after @ ..] = rest {
@@ -361,25 +365,29 @@ impl<'b> Reply<'b> {
     ///
     /// When a line has no code or another than the first, or a CR, LF or NUL within, the last line is missing, or something follows it.
     pub fn parse(octets: &'b [u8]) -> Result<Self, ReplyError> {
-        let (line, mut left) = split_line(octets)?;
-        let (code, mut more) = Self::status(line)?;
-        let (enhanced, _) = EnhancedCode::split_from(line.get(4..).unwrap_or_default(), code);
+        let (first, mut left) = split_line(octets)?;
+        let (code, mut more) = Self::status(first)?;
         while more {
-            let (line, rest) = split_line(left)?;
-            let (other, follows) = Self::status(line)?;
-            if other != code {
-                return Err(ReplyError::Mismatch { first: code, other });
+            let line;
+            (line, left) = split_line(left)?;
+            // One that begins as the first, with code and hyphen, says nothing new.
+            if line.first_chunk::<4>() != first.first_chunk() {
+                let other;
+                (other, more) = Self::status(line)?;
+                if other != code {
+                    return Err(ReplyError::Mismatch { first: code, other });
+                }
             }
-            (more, left) = (follows, rest);
         }
         if !left.is_empty() {
             return Err(ReplyError::Incomplete);
         }
+        let (enhanced, _) = EnhancedCode::split_from(first.get(4..).unwrap_or_default(), code);
         Ok(Self { code, enhanced, text: ReplyText::Wire { octets, enhanced: enhanced.is_some() } })
     }
 
     /// The code of a line, and whether more lines follow.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn status(line: &[u8]) -> Result<(Code, bool), ReplyError> {
         let (digits, rest) = line.split_first_chunk().ok_or(ReplyError::Code)?;
         let code = Code::parse(digits).ok_or(ReplyError::Code)?;
@@ -479,13 +487,15 @@ enum Lines<'r, 'b> {
 impl<'r> Iterator for Lines<'r, '_> {
     type Item = &'r [u8];
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<&'r [u8]> {
         let (left, enhanced) = match self {
             Self::Texts(texts) => return texts.next().map(Text::as_bytes),
             Self::Wire { left, enhanced } => (left, *enhanced),
         };
-        let (line, rest) = left.split_at_checked(end_of_line(left))?;
+        // What ends the reply needs no search.
+        let len = if left.get(3) == Some(&b'-') { end_of_line(left) } else { left.len().checked_sub(2)? };
+        let (line, rest) = left.split_at_checked(len)?;
         *left = rest.get(2..)?;
         let text = line.get(4..).unwrap_or_default();
         Some(enhanced.map_or(text, |code| EnhancedCode::split_from(text, code).1))
@@ -493,7 +503,7 @@ impl<'r> Iterator for Lines<'r, '_> {
 }
 
 /// The line at the front of `octets`, and what follows its CRLF.
-#[inline]
+#[inline(always)]
 fn split_line(octets: &[u8]) -> Result<(&[u8], &[u8]), ReplyError> {
     let (line, end) = octets.split_at_checked(end_of_line(octets)).ok_or(ReplyError::Incomplete)?;
     match end {
@@ -504,7 +514,7 @@ fn split_line(octets: &[u8]) -> Result<(&[u8], &[u8]), ReplyError> {
 }
 
 /// Where the first CR, LF or NUL is, which no line has within it; all octets, if there is none.
-#[inline]
+#[inline(always)]
 fn end_of_line(octets: &[u8]) -> usize {
     let found = first_low(octets);
     match found.and_then(|at| octets.get(at)) {

@@ -164,29 +164,46 @@ impl LineScanner {
 
 /// Where the first octet up to CR (13) is: the end of a line, or one of the control characters that are rare in lines.
 ///
-/// Of the first 64 octets, where most lines end, it takes sixteen at a time: to begin a search with SIMD detected at run time costs more.
+/// Of the first 128 octets, where most lines end, it takes sixteen at a time: to begin a search with SIMD detected at run time costs more.
 /// What is beyond them and neither CR, LF nor NUL may be passed over.
 #[inline(always)]
 pub fn first_low(octets: &[u8]) -> Option<usize> {
-    let steps = octets.as_chunks::<16>().0.iter().take(4);
-    let at = 16 * steps.take_while(|step| !step.iter().fold(false, |low, octet| low | (*octet <= b'\r'))).count();
-    let rest = octets.get(at..)?;
-    first_low_of_16(rest).or_else(|| memchr3(b'\r', b'\n', 0, rest)).map(|found| at + found)
+    let (steps, few) = octets.as_chunks();
+    let mut at = 0;
+    for step in steps.iter().take(8) {
+        if step.iter().fold(false, |low, octet| low | (*octet <= b'\r')) {
+            return low_of_16(step).map(|found| at + found);
+        }
+        at += 16;
+    }
+    if steps.len() > 8 {
+        return memchr3(b'\r', b'\n', 0, octets.get(at..)?).map(|found| at + found);
+    }
+    match octets.last_chunk() {
+        None => low_of_few(octets),
+        Some(_) if few.is_empty() => None,
+        // They overlap with what was looked at.
+        Some(last) => low_of_16(last).map(|found| octets.len() - 16 + found),
+    }
 }
 
-/// The same, if it is among the first sixteen and they are all there.
 #[inline(always)]
-fn first_low_of_16(octets: &[u8]) -> Option<usize> {
-    let [first, second] = octets.as_chunks::<8>().0.first_chunk::<2>()?;
-    first_low_of_8(*first).or_else(|| Some(8 + first_low_of_8(*second)?))
+fn low_of_16(octets: &[u8; 16]) -> Option<usize> {
+    let (first, second) = (octets.first_chunk()?, octets.last_chunk()?);
+    low_of_8(first).or_else(|| low_of_8(second).map(|found| 8 + found))
 }
 
 #[inline(always)]
-fn first_low_of_8(octets: [u8; 8]) -> Option<usize> {
-    let word = u64::from_le_bytes(octets);
+fn low_of_8(octets: &[u8; 8]) -> Option<usize> {
+    let word = u64::from_le_bytes(*octets);
     // The lowest mark is that of the first octet below 0x0E; those above it may be wrong.
     let marks = word.wrapping_sub(0x0e0e_0e0e_0e0e_0e0e) & !word & 0x8080_8080_8080_8080;
     (marks != 0).then_some((marks.trailing_zeros() / 8) as usize)
+}
+
+fn low_of_few(octets: &[u8]) -> Option<usize> {
+    let found = octets.first_chunk().and_then(low_of_8);
+    found.or_else(|| octets.iter().position(|octet| *octet <= b'\r'))
 }
 
 #[cfg(test)]

@@ -96,6 +96,8 @@ fn add_mailbox(sum: &mut Checksum, mailbox: Mailbox<'_>) {
     sum.add_len(mailbox.as_bytes());
 }
 
+// Apart, so that the commands without parameters do not pay for it.
+#[inline(never)]
 fn add_parameters(sum: &mut Checksum, parameters: &Parameters<'_>) {
     sum.add(parameters.size().unwrap_or(0));
     sum.add(u64::from(matches!(parameters.body(), Some(Body::EightBitMime))));

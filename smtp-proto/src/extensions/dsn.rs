@@ -132,7 +132,8 @@ impl<'b> OriginalRecipient<'b> {
 
 fn split(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let (address_type, Some(text)) = grammar::split_once(value, b';') else { return None };
-    let is_atom = !address_type.is_empty() && address_type.iter().all(|octet| is_atom_char(*octet));
+    let is_atom = grammar::is_name(address_type, "RFC822")
+        || !address_type.is_empty() && address_type.iter().all(|octet| is_atom_char(*octet));
     (is_atom && !text.is_empty() && value.len() <= OriginalRecipient::MAX_LEN).then_some((address_type, text))
 }
 

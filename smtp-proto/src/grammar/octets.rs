@@ -107,31 +107,36 @@ pub(crate) fn find(input: &[u8], octet: u8) -> Option<usize> {
     rest.iter().position(|found| *found == octet).map(|found| at + found)
 }
 
-/// Whether `word` is `name` in any case of ASCII letters. A name is of capital letters, digits and hyphens, and has at most 16 octets to be
-/// compared fast.
+/// Whether `word` is `name` in any case of ASCII letters. A name is of capital letters, digits and hyphens; those of 4 to 16 octets are compared fast.
 #[inline]
 pub(crate) fn is_name(word: &[u8], name: &str) -> bool {
     let name = name.as_bytes();
     word.len() == name.len()
         && match name.len() {
-            4..8 => same::<4>(word, name),
-            8..=16 => same::<8>(word, name),
+            4..=8 => ends_of_4(word).zip(ends_of_4(name)).is_some_and(are_alike),
+            9..=16 => ends_of_8(word).zip(ends_of_8(name)).is_some_and(|((first, last), (first_of_name, last_of_name))| {
+                are_alike((first, first_of_name)) && are_alike((last, last_of_name))
+            }),
             _ => word.eq_ignore_ascii_case(name),
         }
 }
 
-/// The first `N` octets and the last, which may overlap.
+/// The first four octets and the last, which may overlap.
 #[inline(always)]
-fn same<const N: usize>(word: &[u8], name: &[u8]) -> bool {
-    let first = word.first_chunk::<N>().zip(name.first_chunk()).is_some_and(|(word, name)| alike(word, name));
-    first && word.last_chunk::<N>().zip(name.last_chunk()).is_some_and(|(word, name)| alike(word, name))
+fn ends_of_4(octets: &[u8]) -> Option<u64> {
+    let (first, last) = (u32::from_le_bytes(*octets.first_chunk()?), u32::from_le_bytes(*octets.last_chunk()?));
+    Some(u64::from(first) << 32 | u64::from(last))
 }
 
-/// Of the octets of names only letters have the bit 0x40, and only they may differ in 0x20.
+/// The first eight octets and the last, which may overlap.
 #[inline(always)]
-fn alike<const N: usize>(word: &[u8; N], name: &[u8; N]) -> bool {
-    let number = |octets: &[u8; N]| octets.iter().fold(0_u64, |number, octet| number << 8 | u64::from(*octet));
-    let (word, name) = (number(word), number(name));
+fn ends_of_8(octets: &[u8]) -> Option<(u64, u64)> {
+    Some((u64::from_le_bytes(*octets.first_chunk()?), u64::from_le_bytes(*octets.last_chunk()?)))
+}
+
+/// Of the octets of names only letters have the bit 0x40, and only letters may differ in 0x20.
+#[inline(always)]
+const fn are_alike((word, name): (u64, u64)) -> bool {
     (word ^ name) & !((name & 0x4040_4040_4040_4040) >> 1) == 0
 }
 
