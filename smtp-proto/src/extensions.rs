@@ -214,7 +214,9 @@ impl Extensions {
         if !session.is_extended() {
             return Err(unknown);
         }
-        let offered = |keyword: Keyword| keyword.verb() == verb && self.takes(keyword, session) || self.adds(keyword.as_str().as_bytes(), verb);
+        let offered = |keyword: Keyword| {
+            keyword.verb() == verb && self.takes(keyword, session) || self.adds(keyword.as_str().as_bytes(), verb)
+        };
         if !parameters.keywords().all(offered) || !parameters.others().all(|keyword| self.adds(keyword, verb)) {
             return Err(unknown);
         }

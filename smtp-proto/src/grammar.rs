@@ -102,8 +102,7 @@ fn quoted_string(input: &[u8]) -> Option<(&[u8], &[u8])> {
 /// ```
 #[inline]
 pub(crate) fn domain(input: &[u8], quirks: Quirks) -> Option<(&[u8], &[u8])> {
-    let class =
-        if quirks.underscore_in_domain { Class::LET_DIG_HYPHEN_UNDERSCORE } else { Class::LET_DIG_HYPHEN };
+    let class = if quirks.underscore_in_domain { Class::LET_DIG_HYPHEN_UNDERSCORE } else { Class::LET_DIG_HYPHEN };
     let mut at = 0;
     loop {
         let rest = input.get(at..)?;
@@ -224,4 +223,60 @@ pub(crate) fn all_or_utf8(octets: &[u8], class: Class) -> bool {
 
 fn is_utf8(octets: &[u8]) -> bool {
     octets.is_ascii() || core::str::from_utf8(octets).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The grammar read once more: the longest front of these octets, parted at its dots.
+    fn dotted(input: &[u8], is: impl Fn(u8) -> bool, is_part: impl Fn(&[u8]) -> bool) -> Option<(&[u8], &[u8])> {
+        let len = input.iter().take_while(|octet| is(**octet) || **octet == b'.' || **octet >= 0x80).count();
+        let (front, rest) = input.split_at(len);
+        (front.split(|octet| *octet == b'.').all(is_part) && core::str::from_utf8(front).is_ok())
+            .then_some((front, rest))
+    }
+
+    fn is_atext(octet: u8) -> bool {
+        octet.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&octet)
+    }
+
+    fn is_naive_label(label: &[u8]) -> bool {
+        (1..=63).contains(&label.len()) && label.first() != Some(&b'-') && label.last() != Some(&b'-')
+    }
+
+    fn naive_domain(input: &[u8], underscore: bool) -> Option<(&[u8], &[u8])> {
+        let is = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-' || underscore && octet == b'_';
+        dotted(input, is, is_naive_label)
+    }
+
+    fn naive_dot_string(input: &[u8]) -> Option<(&[u8], &[u8])> {
+        dotted(input, is_atext, |atom| !atom.is_empty())
+    }
+
+    proptest! {
+        #[test]
+        fn domains_and_dot_strings_are_read_as_the_grammar_says(
+            input in "[a-c.@_>-]{0,12}|[a-z]{60,66}(\\.[a-z]{60,66})?|[a.\u{e9}@-]{0,8}", cut: usize, underscore: bool
+        ) {
+            let mut octets = input.as_bytes();
+            // A character may be cut in two.
+            octets = octets.get(..octets.len() - cut % (octets.len() + 1)).unwrap_or(octets);
+            let quirks = Quirks { underscore_in_domain: underscore, ..Quirks::default() };
+            prop_assert_eq!(domain(octets, quirks), naive_domain(octets, underscore));
+            prop_assert_eq!(dot_string(octets), naive_dot_string(octets));
+        }
+
+        #[test]
+        fn the_automaton_takes_what_the_productions_take(input in "[a-c+.@-]{0,12}|[a-z.]{1,6}@[a-z.-]{1,8}|[ -~\u{e9}]{0,10}") {
+            let productions = |input: &[u8]| {
+                let (_, rest) = naive_dot_string(input)?;
+                let (_, rest) = naive_domain(rest.strip_prefix(b"@")?, false)?;
+                rest.is_empty().then_some(())
+            };
+            let expected = input.is_ascii() && productions(input.as_bytes()).is_some();
+            prop_assert_eq!(is_plain_mailbox(input.as_bytes()), expected);
+        }
+    }
 }

@@ -195,7 +195,16 @@ impl EnhancedCode {
     #[inline]
     fn parse(text: &[u8]) -> Option<(Self, &[u8])> {
         // Nearly all.
-        if let [class @ (b'2' | b'4' | b'5'), b'.', subject @ b'0'..=b'9', b'.', detail @ b'0'..=b'9', b' ', rest @ ..] = text {
+        if let [
+            class @ (b'2' | b'4' | b'5'),
+            b'.',
+            subject @ b'0'..=b'9',
+            b'.',
+            detail @ b'0'..=b'9',
+            b' ',
+            rest @ ..,
+        ] = text
+        {
             let digit = |octet: &u8| u16::from(octet - b'0');
             return Some((Self { class: class - b'0', subject: digit(subject), detail: digit(detail) }, rest));
         }
@@ -465,6 +474,22 @@ fn put_line(code: Code, enhanced: Option<EnhancedCode>, text: &[u8], out: &mut V
     }
     out.extend_from_slice(text);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the reply to `EHLO`, and tells how long its longest line is.
+pub(crate) fn put_hello<'c>(name: &[u8], can: impl Iterator<Item = Capability<'c>>, out: &mut Vec<u8>) -> usize {
+    let mut last = out.len();
+    put_line(Code::OK, None, name, out);
+    let mut longest = out.len() - last;
+    for capability in can {
+        last = out.len();
+        out.extend_from_slice(b"250-");
+        capability.encode(out);
+        out.extend_from_slice(b"\r\n");
+        longest = longest.max(out.len() - last);
+    }
+    end_reply(last, out);
+    longest
 }
 
 /// Makes the line that begins there the last of its reply.

@@ -315,9 +315,26 @@ impl<'b> Path<'b> {
     #[inline(always)]
     fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
         let input = input.strip_prefix(b"<")?;
-        let (parts, len) = PathParts::of_plain(input).or_else(|| PathParts::of_any(input, quirks))?;
-        let (octets, rest) = input.split_at_checked(len as usize)?;
-        Some((Self { octets, parts }, rest.strip_prefix(b">")?))
+        Self::parse_plain(input).or_else(|| {
+            let (parts, len) = PathParts::of(input, quirks)?;
+            let (octets, rest) = input.split_at_checked(len as usize)?;
+            Some((Self { octets, parts }, rest.strip_prefix(b">")?))
+        })
+    }
+
+    /// The same without its first bracket, as nearly all are: no route, no quotes, no literal, no UTF-8, and so short that no part of it is too long.
+    #[inline(always)]
+    fn parse_plain(input: &'b [u8]) -> Option<(Self, &'b [u8])> {
+        let (octets, rest) = match input {
+            [octets @ .., b'>'] => (octets, &b""[..]),
+            _ => match grammar::split_once(input, b'>') {
+                (octets, Some(rest)) => (octets, rest),
+                _ => return None,
+            },
+        };
+        let at = grammar::find(octets, b'@').and_then(|at| u8::try_from(at).ok())?;
+        let plain = octets.len() <= Domain::MAX_LABEL && grammar::is_plain_mailbox(octets);
+        plain.then_some((Self { octets, parts: PathParts { route: 0, at } }, rest))
     }
 
     /// The source route with its colon; mostly empty.
@@ -343,20 +360,10 @@ impl<'b> Path<'b> {
 }
 
 impl PathParts {
-    /// The parts and the length of a path as nearly all are: no route, no quotes, no literal, no UTF-8, and so short that no part of it is too long.
-    #[inline(always)]
-    fn of_plain(input: &[u8]) -> Option<(Self, u32)> {
-        let len = if input.ends_with(b">") { input.len() - 1 } else { grammar::find(input, b'>')? };
-        let octets = input.get(..len).filter(|octets| octets.len() <= Domain::MAX_LABEL)?;
-        let (at, len) = (grammar::find(octets, b'@')?, u32::try_from(len).ok()?);
-        let at = u8::try_from(at).ok()?;
-        grammar::is_plain_mailbox(octets).then_some((Self { route: 0, at }, len))
-    }
-
-    /// Of any path; at most 256 octets with its brackets ([RFC 5321 section 4.5.3.1.3](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.3)), the route
+    /// The parts and the length of any path: at most 256 octets with its brackets ([RFC 5321 section 4.5.3.1.3](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.3)), the route
     /// not counted.
     #[inline(never)]
-    fn of_any(input: &[u8], quirks: Quirks) -> Option<(Self, u32)> {
+    fn of(input: &[u8], quirks: Quirks) -> Option<(Self, u32)> {
         let (route, rest) = grammar::source_route(input, quirks)?;
         let (Mailbox { octets, at }, _) = Mailbox::parse(rest, quirks)?;
         let (route, len) = (u32::try_from(route.len()).ok()?, u32::try_from(route.len() + octets.len()).ok()?);

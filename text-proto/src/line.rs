@@ -279,4 +279,19 @@ mod tests {
             assert_eq!(lines, [Err(LineError::TooLong { len: 17, limit: 8 })]);
         }
     }
+
+    #[test]
+    fn the_first_low_octet_is_found_wherever_it_is() {
+        for len in 0..300 {
+            let input = vec![b'x'; len];
+            assert_eq!(first_low(&input), None);
+            for at in 0..len {
+                for low in [b'\r', b'\n', 0] {
+                    let mut input = input.clone();
+                    input[at] = low;
+                    assert_eq!(first_low(&input), Some(at), "of {len}");
+                }
+            }
+        }
+    }
 }

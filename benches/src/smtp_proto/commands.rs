@@ -26,14 +26,11 @@ pub(super) fn commands(name: &str, rich: bool) -> Case {
     );
     let mut out = Vec::with_capacity(1 << 20);
     let mut connection = greeted();
-    let case = case
-        .ours(PARSE, parsed)
+    case.ours(PARSE, parsed)
         .ours(CONNECTION, move |input| served(&mut connection, input, &mut out))
         .peer(SMTP_PROTO, peer)
         .gate(Gate::Instructions { ours: PARSE, other: SMTP_PROTO, at_most: if rich { 1.95 } else { 1.2 } })
-        .gate(Gate::NoAllocations(PARSE));
-    // AUTH= has to be decoded to be judged.
-    if rich { case } else { case.gate(Gate::NoAllocations(CONNECTION)) }
+        .without_allocations()
 }
 
 const PARSE: &str = "LineScanner, Command::parse";

@@ -104,8 +104,28 @@ impl Keyword {
     const ALL: [Self; 22] = {
         use Keyword::*;
         [
-            Auth, Body, By, Conneg, Conperm, EnvelopeId, HoldFor, HoldUntil, MtPriority, Mtrk, Notify, OriginalRecipient, Prdr,
-            RequireTls, Ret, Rrvs, Size, SmtpUtf8, Solicit, Submitter, Transid, Xverp,
+            Auth,
+            Body,
+            By,
+            Conneg,
+            Conperm,
+            EnvelopeId,
+            HoldFor,
+            HoldUntil,
+            MtPriority,
+            Mtrk,
+            Notify,
+            OriginalRecipient,
+            Prdr,
+            RequireTls,
+            Ret,
+            Rrvs,
+            Size,
+            SmtpUtf8,
+            Solicit,
+            Submitter,
+            Transid,
+            Xverp,
         ]
     };
 
@@ -315,7 +335,7 @@ impl<'b> Words<'b> {
 impl<'b> Iterator for Words<'b> {
     type Item = Parameter<'b>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Parameter<'b>> {
         let (word, rest) = grammar::split_once(self.0?, b' ');
         self.0 = rest;

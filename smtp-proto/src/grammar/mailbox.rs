@@ -61,7 +61,7 @@ fn next(state: State, octet: &u8) -> State {
 /// Whether all of it is such a mailbox. How long its parts may be is another question.
 #[inline]
 pub(crate) fn is_plain_mailbox(octets: &[u8]) -> bool {
-    let (steps, rest) = octets.as_chunks::<8>();
+    let (steps, rest) = octets.as_chunks::<4>();
     let state = steps.iter().fold(BEFORE_ATOM, |state, step| step.iter().fold(state, next));
     rest.iter().fold(state, next) & STATE == LABEL
 }

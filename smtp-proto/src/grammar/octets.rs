@@ -114,9 +114,11 @@ pub(crate) fn is_name(word: &[u8], name: &str) -> bool {
     word.len() == name.len()
         && match name.len() {
             4..=8 => ends_of_4(word).zip(ends_of_4(name)).is_some_and(are_alike),
-            9..=16 => ends_of_8(word).zip(ends_of_8(name)).is_some_and(|((first, last), (first_of_name, last_of_name))| {
-                are_alike((first, first_of_name)) && are_alike((last, last_of_name))
-            }),
+            9..=16 => {
+                ends_of_8(word).zip(ends_of_8(name)).is_some_and(|((first, last), (first_of_name, last_of_name))| {
+                    are_alike((first, first_of_name)) && are_alike((last, last_of_name))
+                })
+            }
             _ => word.eq_ignore_ascii_case(name),
         }
 }
