@@ -28,6 +28,10 @@ pub(crate) fn split_once(input: &[u8], octet: u8) -> (&[u8], Option<&[u8]>) {
 
 /// Digits only: no sign, no wrapping.
 pub(crate) fn number(digits: &[u8]) -> Option<u64> {
+    if matches!(digits.len(), 1..=19) && all(digits, Class::DIGIT) {
+        // They cannot come to more than 64 bits.
+        return Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
+    }
     if digits.is_empty() {
         return None;
     }

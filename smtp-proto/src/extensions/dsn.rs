@@ -58,18 +58,22 @@ impl Notify {
         if grammar::is_name(value, "NEVER") {
             return Some(notify);
         }
-        let mut rest = Some(value);
-        while let Some(list) = rest {
-            let element;
-            (element, rest) = grammar::split_once(list, b',');
-            match element.first()? | 0x20 {
-                b'd' if grammar::is_name(element, "DELAY") => notify.delay = true,
-                b'f' if grammar::is_name(element, "FAILURE") => notify.failure = true,
-                b's' if grammar::is_name(element, "SUCCESS") => notify.success = true,
+        let mut list = value;
+        loop {
+            let (name, wanted) = match list.first()? | 0x20 {
+                b'd' => ("DELAY", &mut notify.delay),
+                b'f' => ("FAILURE", &mut notify.failure),
+                _ => ("SUCCESS", &mut notify.success),
+            };
+            let (element, rest) = list.split_at_checked(name.len())?;
+            *wanted = grammar::is_name(element, name);
+            list = match rest {
+                _ if !*wanted => return None,
+                [] => return Some(notify),
+                [b',', rest @ ..] => rest,
                 _ => return None,
-            }
+            };
         }
-        Some(notify)
     }
 
     pub(crate) fn encode(self, out: &mut Vec<u8>) {

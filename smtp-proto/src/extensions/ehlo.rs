@@ -204,44 +204,51 @@ impl<'b> Capability<'b> {
 
     /// The capability of that name, without parameters, in any case of ASCII letters.
     fn named(keyword: &[u8]) -> Option<Self> {
-        let candidate = match (keyword.len(), keyword.first()? | 0x20) {
-            (3, b'd') => Self::Dsn,
-            (4, b'a') if keyword.get(1)? | 0x20 == b't' => Self::Atrn,
-            (4, b'a') => Self::Auth(Mechanisms::received(b"")),
-            (4, b'b') => Self::Burl(None),
-            (4, b'e') if keyword.get(1)? | 0x20 == b't' => Self::Etrn,
-            (4, b'e') => Self::Expn,
-            (4, b'h') => Self::Help,
-            (4, b'm') => Self::Mtrk,
-            (4, b'p') => Self::Prdr,
-            (4, b'r') => Self::Rrvs,
-            (4, b's') => Self::Size(None),
-            (4, b'v') => Self::Vrfy,
-            (5, b'x') => Self::Xverp,
-            (6, b'c') => Self::Conneg,
-            (6, b'l') => Self::Limits(ServerLimits(LimitsSource::Wire(b""))),
-            (7, b'c') => Self::Conperm,
-            (7, b'x') => Self::Xclient(None),
-            (8, b'8') => Self::EightBitMime,
-            (8, b'c') => Self::Chunking,
-            (8, b's') if keyword.get(1)? | 0x20 == b't' => Self::StartTls,
-            (8, b's') => Self::SmtpUtf8,
-            (8, b'x') => Self::Xforward(None),
-            (9, b'd') => Self::DeliverBy(None),
-            (9, b's') => Self::Submitter,
-            (10, b'b') => Self::BinaryMime,
-            (10, b'p') => Self::Pipelining,
-            (10, b'r') => Self::RequireTls,
-            (11, b'm') => Self::MtPriority(None),
-            (13, b'f') => Self::FutureRelease(FutureRelease {
-                max_seconds: 1,
-                max_moment: DateTime::parse(b"1970-01-01T00:00:00Z")?,
-            }),
-            (13, b'n') => Self::NoSoliciting(None),
-            (19, b'e') => Self::EnhancedStatusCodes,
-            _ => return None,
-        };
-        grammar::is_name(keyword, candidate.keyword()).then_some(candidate)
+        macro_rules! named {
+            ($name:literal, $capability:expr) => {
+                if grammar::is_name(keyword, $name) { Some($capability) } else { None }
+            };
+        }
+        match (keyword.len(), keyword.first()? | 0x20) {
+            (3, b'd') => named!("DSN", Self::Dsn),
+            (4, b'a') if keyword.get(1)? | 0x20 == b't' => named!("ATRN", Self::Atrn),
+            (4, b'a') => named!("AUTH", Self::Auth(Mechanisms::received(b""))),
+            (4, b'b') => named!("BURL", Self::Burl(None)),
+            (4, b'e') if keyword.get(1)? | 0x20 == b't' => named!("ETRN", Self::Etrn),
+            (4, b'e') => named!("EXPN", Self::Expn),
+            (4, b'h') => named!("HELP", Self::Help),
+            (4, b'm') => named!("MTRK", Self::Mtrk),
+            (4, b'p') => named!("PRDR", Self::Prdr),
+            (4, b'r') => named!("RRVS", Self::Rrvs),
+            (4, b's') => named!("SIZE", Self::Size(None)),
+            (4, b'v') => named!("VRFY", Self::Vrfy),
+            (5, b'x') => named!("XVERP", Self::Xverp),
+            (6, b'c') => named!("CONNEG", Self::Conneg),
+            (6, b'l') => named!("LIMITS", Self::Limits(ServerLimits(LimitsSource::Wire(b"")))),
+            (7, b'c') => named!("CONPERM", Self::Conperm),
+            (7, b'x') => named!("XCLIENT", Self::Xclient(None)),
+            (8, b'8') => named!("8BITMIME", Self::EightBitMime),
+            (8, b'c') => named!("CHUNKING", Self::Chunking),
+            (8, b's') if keyword.get(1)? | 0x20 == b't' => named!("STARTTLS", Self::StartTls),
+            (8, b's') => named!("SMTPUTF8", Self::SmtpUtf8),
+            (8, b'x') => named!("XFORWARD", Self::Xforward(None)),
+            (9, b'd') => named!("DELIVERBY", Self::DeliverBy(None)),
+            (9, b's') => named!("SUBMITTER", Self::Submitter),
+            (10, b'b') => named!("BINARYMIME", Self::BinaryMime),
+            (10, b'p') => named!("PIPELINING", Self::Pipelining),
+            (10, b'r') => named!("REQUIRETLS", Self::RequireTls),
+            (11, b'm') => named!("MT-PRIORITY", Self::MtPriority(None)),
+            (13, b'f') => named!(
+                "FUTURERELEASE",
+                Self::FutureRelease(FutureRelease {
+                    max_seconds: 1,
+                    max_moment: DateTime::parse(b"1970-01-01T00:00:00Z")?
+                })
+            ),
+            (13, b'n') => named!("NO-SOLICITING", Self::NoSoliciting(None)),
+            (19, b'e') => named!("ENHANCEDSTATUSCODES", Self::EnhancedStatusCodes),
+            _ => None,
+        }
     }
 
     /// Appends the text of the line, without code and CRLF.

@@ -21,8 +21,20 @@ pub(crate) fn decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// Whether `text` is xtext that stands for ASCII.
 pub(crate) fn is_ascii(text: &[u8]) -> bool {
-    let after_xchars = text.get(grammar::run(text, Class::XCHAR)..).unwrap_or_default();
-    octets(after_xchars).all(|octet| octet.is_some_and(|octet| octet.is_ascii()))
+    let mut rest = text;
+    loop {
+        match rest.get(grammar::run(rest, Class::XCHAR)..).unwrap_or_default() {
+            [] => return true,
+            [b'+', high, low, after @ ..] if hex_octet(Some(*high), Some(*low)).is_some_and(is_printable) => {
+                rest = after
+            }
+            _ => return false,
+        }
+    }
+}
+
+const fn is_printable(octet: u8) -> bool {
+    matches!(octet, b' '..=b'~')
 }
 
 /// What `text` stands for, octet by octet; `None` where it is not xtext.

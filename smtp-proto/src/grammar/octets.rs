@@ -108,7 +108,7 @@ pub(crate) fn find(input: &[u8], octet: u8) -> Option<usize> {
 }
 
 /// Whether `word` is `name` in any case of ASCII letters. A name is of capital letters, digits and hyphens; those of 4 to 16 octets are compared fast.
-#[inline]
+#[inline(always)]
 pub(crate) fn is_name(word: &[u8], name: &str) -> bool {
     let name = name.as_bytes();
     word.len() == name.len()
