@@ -185,29 +185,28 @@ impl EnhancedCode {
     }
 
     /// The code at the start of a reply's text, and what follows its space. Its class must be that of the reply.
-    #[inline]
+    #[inline(always)]
     fn split_from(text: &[u8], code: Code) -> (Option<Self>, &[u8]) {
         let parsed = Self::parse(text).filter(|(parsed, _)| u16::from(parsed.class) == code.0 / 100);
         parsed.map_or((None, text), |(parsed, rest)| (Some(parsed), rest))
     }
 
     /// The code at the front of `text`, and what follows the space behind it.
-    #[inline]
+    #[inline(always)]
     fn parse(text: &[u8]) -> Option<(Self, &[u8])> {
-        // Nearly all.
-        if let [
-            class @ (b'2' | b'4' | b'5'),
-            b'.',
-            subject @ b'0'..=b'9',
-            b'.',
-            detail @ b'0'..=b'9',
-            b' ',
-            rest @ ..,
-        ] = text
-        {
-            let digit = |octet: &u8| u16::from(octet - b'0');
-            return Some((Self { class: class - b'0', subject: digit(subject), detail: digit(detail) }, rest));
+        let digit = |octet: &u8| u16::from(octet - b'0');
+        match text {
+            // Nearly all.
+            [c @ (b'2' | b'4' | b'5'), b'.', s @ b'0'..=b'9', b'.', d @ b'0'..=b'9', b' ', rest @ ..] => {
+                Some((Self { class: c - b'0', subject: digit(s), detail: digit(d) }, rest))
+            }
+            [b'0'..=b'9', ..] => Self::parse_any(text),
+            _ => None,
         }
+    }
+
+    #[inline(never)]
+    fn parse_any(text: &[u8]) -> Option<(Self, &[u8])> {
         let (class, rest) = number(text)?;
         let (subject, rest) = number(rest.strip_prefix(b".")?)?;
         let (detail, rest) = number(rest.strip_prefix(b".")?)?;
@@ -518,10 +517,12 @@ impl<'r> Iterator for Lines<'r, '_> {
             Self::Texts(texts) => return texts.next().map(Text::as_bytes),
             Self::Wire { left, enhanced } => (left, *enhanced),
         };
-        // What ends the reply needs no search.
-        let len = if left.get(3) == Some(&b'-') { end_of_line(left) } else { left.len().checked_sub(2)? };
-        let (line, rest) = left.split_at_checked(len)?;
-        *left = rest.get(2..)?;
+        let line;
+        (line, *left) = match **left {
+            [_, _, _, b'-', ..] => split_line(left).ok()?,
+            // What ends the reply needs no search.
+            _ => (left.get(..left.len().checked_sub(2)?)?, &b""[..]),
+        };
         let text = line.get(4..).unwrap_or_default();
         Some(enhanced.map_or(text, |code| EnhancedCode::split_from(text, code).1))
     }
@@ -530,21 +531,19 @@ impl<'r> Iterator for Lines<'r, '_> {
 /// The line at the front of `octets`, and what follows its CRLF.
 #[inline(always)]
 fn split_line(octets: &[u8]) -> Result<(&[u8], &[u8]), ReplyError> {
-    let (line, end) = octets.split_at_checked(end_of_line(octets)).ok_or(ReplyError::Incomplete)?;
-    match end {
-        [b'\r', b'\n', rest @ ..] => Ok((line, rest)),
-        b"\r" | [] => Err(ReplyError::Incomplete),
-        _ => Err(ReplyError::Octet),
+    match first_low(octets).and_then(|at| octets.split_at_checked(at)) {
+        Some((line, [b'\r', b'\n', rest @ ..])) => Ok((line, rest)),
+        _ => split_odd_line(octets),
     }
 }
 
-/// Where the first CR, LF or NUL is, which no line has within it; all octets, if there is none.
-#[inline(always)]
-fn end_of_line(octets: &[u8]) -> usize {
-    let found = first_low(octets);
-    match found.and_then(|at| octets.get(at)) {
-        Some(b'\r' | b'\n' | 0) => found,
-        _ => memchr::memchr3(b'\r', b'\n', 0, octets),
+/// The same of a line with control characters, or without its end.
+#[inline(never)]
+fn split_odd_line(octets: &[u8]) -> Result<(&[u8], &[u8]), ReplyError> {
+    let end = memchr::memchr3(b'\r', b'\n', 0, octets).and_then(|at| octets.split_at_checked(at));
+    match end.ok_or(ReplyError::Incomplete)? {
+        (line, [b'\r', b'\n', rest @ ..]) => Ok((line, rest)),
+        (_, b"\r") => Err(ReplyError::Incomplete),
+        _ => Err(ReplyError::Octet),
     }
-    .unwrap_or(octets.len())
 }

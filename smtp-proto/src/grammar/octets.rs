@@ -93,12 +93,14 @@ pub(crate) fn all(input: &[u8], class: Class) -> bool {
 #[inline(always)]
 pub(crate) fn find(input: &[u8], octet: u8) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let pattern = u64::from(octet) * ONES;
     let (words, rest) = input.as_chunks::<8>();
     let mut at = 0;
     for word in words {
-        let differing = u64::from_le_bytes(*word) ^ u64::from(octet) * ONES;
+        let differing = u64::from_le_bytes(*word) ^ pattern;
         // The lowest mark is that of the first octet that is 0; those above it may be wrong.
-        let marks = differing.wrapping_sub(ONES) & !differing & 0x80 * ONES;
+        let marks = differing.wrapping_sub(ONES) & !differing & HIGHS;
         if marks != 0 {
             return Some(at + (marks.trailing_zeros() / 8) as usize);
         }
