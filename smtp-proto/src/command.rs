@@ -8,7 +8,7 @@ use postrider_text_proto::{Mechanism, Secret, ValueError, parse_initial, put_ini
 use crate::error::CommandError;
 use crate::extensions::attributes::Attributes;
 use crate::extensions::parameters::Parameters;
-use crate::grammar;
+use crate::grammar::{self, Class};
 use crate::limits::Quirks;
 use crate::types::{ClientName, DomainList, ForwardPath, OtherCommand, QueueName, ReversePath, Text, Url};
 
@@ -169,40 +169,57 @@ impl Verb {
         }
     }
 
-    /// In any case of ASCII letters. Setting the bit maps only the two cases of a letter onto its lower case.
+    /// In any case of ASCII letters.
     pub(crate) fn parse(keyword: &[u8]) -> Self {
-        const LOWER: u32 = 0x2020_2020;
-        let long = || [Self::StartTls, Self::Xclient, Self::Xforward].into_iter().find(|verb| verb.is(keyword));
-        let Ok(four) = <[u8; 4]>::try_from(keyword) else { return long().unwrap_or(Self::Other) };
-        match &(u32::from_be_bytes(four) | LOWER).to_be_bytes() {
-            b"atrn" => Self::Atrn,
-            b"auth" => Self::Auth,
-            b"bdat" => Self::Bdat,
-            b"burl" => Self::Burl,
-            b"data" => Self::Data,
-            b"ehlo" => Self::Ehlo,
-            b"etrn" => Self::Etrn,
-            b"expn" => Self::Expn,
-            b"helo" => Self::Helo,
-            b"help" => Self::Help,
-            b"lhlo" => Self::Lhlo,
-            b"mail" => Self::Mail,
-            b"noop" => Self::Noop,
-            b"quit" => Self::Quit,
-            b"rcpt" => Self::Rcpt,
-            b"rset" => Self::Rset,
-            b"vrfy" => Self::Vrfy,
+        if let Ok(four) = <[u8; 4]>::try_from(keyword) {
+            return Self::of_four(four);
+        }
+        let long = [Self::StartTls, Self::Xclient, Self::Xforward];
+        long.into_iter().find(|verb| grammar::is_name(keyword, verb.as_str())).unwrap_or(Self::Other)
+    }
+
+    #[inline]
+    fn of_four(keyword: [u8; 4]) -> Self {
+        match four(&keyword) {
+            four::ATRN => Self::Atrn,
+            four::AUTH => Self::Auth,
+            four::BDAT => Self::Bdat,
+            four::BURL => Self::Burl,
+            four::DATA => Self::Data,
+            four::EHLO => Self::Ehlo,
+            four::ETRN => Self::Etrn,
+            four::EXPN => Self::Expn,
+            four::HELO => Self::Helo,
+            four::HELP => Self::Help,
+            four::LHLO => Self::Lhlo,
+            four::MAIL => Self::Mail,
+            four::NOOP => Self::Noop,
+            four::QUIT => Self::Quit,
+            four::RCPT => Self::Rcpt,
+            four::RSET => Self::Rset,
+            four::VRFY => Self::Vrfy,
             _ => Self::Other,
         }
     }
 
-    fn is(self, keyword: &[u8]) -> bool {
-        keyword.eq_ignore_ascii_case(self.as_str().as_bytes())
+    /// The verb at the front of `line`, and what follows its space. All but three have four letters; those and unknown ones are looked at closely.
+    #[inline]
+    fn split_from(line: &[u8]) -> (Self, Option<&[u8]>) {
+        let four = line.split_first_chunk().map(|(keyword, rest)| (Self::of_four(*keyword), rest));
+        match four {
+            Some((Self::Other, _)) | None => {}
+            Some((verb, [])) => return (verb, None),
+            Some((verb, [b' ', rest @ ..])) => return (verb, Some(rest)),
+            Some(_) => {}
+        }
+        let (keyword, rest) = grammar::word(line);
+        (Self::parse(keyword), rest)
     }
 
     /// Whether `line` begins with the keyword.
+    #[inline]
     pub(crate) fn begins(self, line: &[u8]) -> bool {
-        line.get(..self.as_str().len()).is_some_and(|start| self.is(start))
+        line.get(..self.as_str().len()).is_some_and(|start| grammar::is_name(start, self.as_str()))
     }
 
     /// Whether other commands may follow before its reply: [RFC 2920 section 3.1](https://www.rfc-editor.org/rfc/rfc2920#section-3.1), and for chunks
@@ -216,6 +233,22 @@ impl Verb {
     pub(crate) const fn is_extension(self) -> bool {
         use Verb::*;
         matches!(self, Atrn | Auth | Bdat | Burl | Etrn | StartTls | Xclient | Xforward)
+    }
+}
+
+/// Four letters as a number, in lower case: setting the bit maps only the two cases of a letter onto it.
+const fn four(letters: &[u8; 4]) -> u32 {
+    u32::from_be_bytes(*letters) | 0x2020_2020
+}
+
+/// The keywords of four letters.
+mod four {
+    macro_rules! keywords {
+        ($($name:ident $letters:literal)*) => { $(pub(super) const $name: u32 = super::four($letters);)* };
+    }
+    keywords! {
+        ATRN b"ATRN" AUTH b"AUTH" BDAT b"BDAT" BURL b"BURL" DATA b"DATA" EHLO b"EHLO" ETRN b"ETRN" EXPN b"EXPN" HELO b"HELO"
+        HELP b"HELP" LHLO b"LHLO" MAIL b"MAIL" NOOP b"NOOP" QUIT b"QUIT" RCPT b"RCPT" RSET b"RSET" VRFY b"VRFY"
     }
 }
 
@@ -243,8 +276,8 @@ impl<'b> Command<'b> {
     /// As for [`parse`](Self::parse).
     #[inline]
     pub fn parse_with(line: &'b [u8], quirks: Quirks) -> Result<Self, CommandError> {
-        let (keyword, rest) = grammar::word(line.trim_ascii_end());
-        let verb = Verb::parse(keyword);
+        let line = line.trim_ascii_end();
+        let (verb, rest) = Verb::split_from(line);
         match verb {
             Verb::Mail => mail(argument(verb, rest)?, quirks),
             Verb::Rcpt => rcpt(argument(verb, rest)?, quirks),
@@ -270,6 +303,7 @@ impl<'b> Command<'b> {
             Verb::Xclient => value(verb, Attributes::new(argument(verb, rest)?)).map(Self::Xclient),
             Verb::Xforward => value(verb, Attributes::new(argument(verb, rest)?)).map(Self::Xforward),
             Verb::Other => {
+                let (keyword, rest) = grammar::word(line);
                 let other = OtherCommand::from_parts(keyword, rest.unwrap_or_default());
                 other.map(Self::Other).map_err(|_| CommandError::UnknownCommand)
             }
@@ -372,9 +406,10 @@ fn argument(verb: Verb, rest: Option<&[u8]>) -> Result<&[u8], CommandError> {
 /// ```abnf
 /// mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
 /// ```
+#[inline]
 fn mail(arguments: &[u8], quirks: Quirks) -> Result<Command<'_>, CommandError> {
     let (verb, expected) = (Verb::Mail, "FROM:<mailbox> or FROM:<> (RFC 5321 section 4.1.1.2)");
-    let parsed = path(arguments, b"FROM:", quirks).and_then(|input| ReversePath::parse(input, quirks));
+    let parsed = after_from(arguments).and_then(|input| ReversePath::parse(unspaced(input, quirks), quirks));
     let (from, rest) = parsed.ok_or(CommandError::BadArgument { verb, expected })?;
     Ok(Command::Mail { from, parameters: Parameters::after_path(rest, verb)? })
 }
@@ -382,20 +417,26 @@ fn mail(arguments: &[u8], quirks: Quirks) -> Result<Command<'_>, CommandError> {
 /// ```abnf
 /// rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF
 /// ```
+#[inline]
 fn rcpt(arguments: &[u8], quirks: Quirks) -> Result<Command<'_>, CommandError> {
     let (verb, expected) = (Verb::Rcpt, "TO:<mailbox> (RFC 5321 section 4.1.1.3)");
-    let parsed = path(arguments, b"TO:", quirks).and_then(|input| ForwardPath::parse(input, quirks));
+    let parsed = after_to(arguments).and_then(|input| ForwardPath::parse(unspaced(input, quirks), quirks));
     let (to, rest) = parsed.ok_or(CommandError::BadArgument { verb, expected })?;
     Ok(Command::Rcpt { to, parameters: Parameters::after_path(rest, verb)? })
 }
 
-/// What follows `FROM:` or `TO:`.
-fn path<'b>(arguments: &'b [u8], prefix: &[u8], quirks: Quirks) -> Option<&'b [u8]> {
-    let (start, rest) = arguments.split_at_checked(prefix.len())?;
-    if !start.eq_ignore_ascii_case(prefix) {
-        return None;
-    }
-    Some(if quirks.space_before_path { rest.trim_ascii_start() } else { rest })
+fn after_from(arguments: &[u8]) -> Option<&[u8]> {
+    let [b'F' | b'f', b'R' | b'r', b'O' | b'o', b'M' | b'm', b':', path @ ..] = arguments else { return None };
+    Some(path)
+}
+
+fn after_to(arguments: &[u8]) -> Option<&[u8]> {
+    let [b'T' | b't', b'O' | b'o', b':', path @ ..] = arguments else { return None };
+    Some(path)
+}
+
+fn unspaced(path: &[u8], quirks: Quirks) -> &[u8] {
+    if quirks.space_before_path { path.trim_ascii_start() } else { path }
 }
 
 /// ```abnf
@@ -451,7 +492,7 @@ fn client_name(verb: Verb, rest: Option<&[u8]>) -> Result<ClientName<'_>, Comman
 ///
 /// Taken as any text: what it means is the server's business, and nothing of it is lost.
 fn text(verb: Verb, octets: &[u8]) -> Result<Text<'_>, CommandError> {
-    if octets.iter().any(u8::is_ascii_control) || !grammar::is_utf8(octets) {
+    if !grammar::all_or_utf8(octets, Class::TEXT) {
         return Err(CommandError::BadArgument { verb, expected: "text without control characters" });
     }
     Ok(Text::received(octets))

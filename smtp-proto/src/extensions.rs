@@ -216,12 +216,11 @@ impl Extensions {
         if !session.is_extended() {
             return Err(unknown);
         }
-        for parameter in parameters.iter() {
-            let known = Keyword::parse(parameter.keyword).filter(|keyword| keyword.verb() == verb);
-            let offered = known.is_some_and(|keyword| self.takes(keyword, session));
-            if !offered && !self.others(verb).any(|keyword| parameter.is(keyword)) {
-                return Err(unknown);
-            }
+        let offered = |keyword: Keyword| {
+            keyword.verb() == verb && self.takes(keyword, session) || self.adds(keyword.as_str().as_bytes(), verb)
+        };
+        if !parameters.keywords().all(offered) || !parameters.others().all(|keyword| self.adds(keyword, verb)) {
+            return Err(unknown);
         }
         if parameters.body() == Some(Body::BinaryMime) && !(self.chunking && self.binary_mime) {
             return Err(unknown);
@@ -272,10 +271,12 @@ impl Extensions {
         }
     }
 
-    fn others(&self, verb: Verb) -> impl Iterator<Item = &str> {
-        self.other
-            .iter()
-            .flat_map(move |other| if verb == Verb::Mail { &other.mail } else { &other.rcpt })
-            .map(String::as_str)
+    /// Whether the program adds that keyword to the command.
+    fn adds(&self, keyword: &[u8], verb: Verb) -> bool {
+        let added = |other: &OtherExtension| {
+            let keywords = if verb == Verb::Mail { &other.mail } else { &other.rcpt };
+            keywords.iter().any(|added| added.as_bytes().eq_ignore_ascii_case(keyword))
+        };
+        self.other.iter().any(added)
     }
 }

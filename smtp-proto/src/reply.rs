@@ -4,7 +4,7 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
 
-use postrider_text_proto::{Escaped, Secret, ValueError, decode, encode};
+use postrider_text_proto::{Escaped, Secret, ValueError, decode, encode, first_low};
 
 use crate::error::ReplyError;
 use crate::extensions::ehlo::Capability;
@@ -117,14 +117,16 @@ impl Code {
         self.is_transient() || self.is_permanent()
     }
 
-    fn parse(digits: &[u8]) -> Option<Self> {
+    #[inline]
+    fn parse(digits: &[u8; 3]) -> Option<Self> {
         let [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] = digits else { return None };
         let digit = |octet: &u8| u16::from(octet - b'0');
         Some(Self(digit(a) * 100 + digit(b) * 10 + digit(c)))
     }
 
-    fn encode(self, out: &mut Vec<u8>) {
-        put_number(self.0, out);
+    /// The three digits.
+    fn digits(self) -> [u8; 3] {
+        [self.0 / 100, self.0 / 10, self.0].map(digit)
     }
 }
 
@@ -183,37 +185,60 @@ impl EnhancedCode {
     }
 
     /// The code at the start of a reply's text, and what follows its space. Its class must be that of the reply.
+    #[inline(always)]
     fn split_from(text: &[u8], code: Code) -> (Option<Self>, &[u8]) {
-        let end = memchr::memchr(b' ', text).unwrap_or(text.len());
-        let parsed = text.get(..end).and_then(Self::parse);
-        match parsed {
-            Some(parsed) if u16::from(parsed.class) == code.0 / 100 => {
-                (Some(parsed), text.get(end + 1..).unwrap_or_default())
+        let parsed = Self::parse(text).filter(|(parsed, _)| u16::from(parsed.class) == code.0 / 100);
+        parsed.map_or((None, text), |(parsed, rest)| (Some(parsed), rest))
+    }
+
+    /// The code at the front of `text`, and what follows the space behind it.
+    #[inline(always)]
+    pub(crate) fn parse(text: &[u8]) -> Option<(Self, &[u8])> {
+        let digit = |octet: &u8| u16::from(octet - b'0');
+        match text {
+            // Nearly all.
+            [c @ (b'2' | b'4' | b'5'), b'.', s @ b'0'..=b'9', b'.', d @ b'0'..=b'9', b' ', rest @ ..] => {
+                Some((Self { class: c - b'0', subject: digit(s), detail: digit(d) }, rest))
             }
-            _ => (None, text),
+            [b'0'..=b'9', ..] => Self::parse_any(text),
+            _ => None,
         }
     }
 
-    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        let mut parts = text.split(|octet| *octet == b'.');
-        let mut number = || {
-            let digits = parts.next().filter(|digits| matches!(digits.len(), 1..=3))?;
-            digits
-                .iter()
-                .try_fold(0_u16, |number, octet| octet.is_ascii_digit().then(|| number * 10 + u16::from(octet - b'0')))
+    #[inline(never)]
+    fn parse_any(text: &[u8]) -> Option<(Self, &[u8])> {
+        let (class, rest) = number(text)?;
+        let (subject, rest) = number(rest.strip_prefix(b".")?)?;
+        let (detail, rest) = number(rest.strip_prefix(b".")?)?;
+        let rest = match rest {
+            [] => rest,
+            [b' ', rest @ ..] => rest,
+            _ => return None,
         };
-        let (class, subject, detail) = (number()?, number()?, number()?);
         let code = Self::new(u8::try_from(class).ok()?, subject, detail).ok()?;
-        parts.next().is_none().then_some(code)
+        Some((code, rest))
     }
 
     fn encode(self, out: &mut Vec<u8>) {
-        out.push(b'0' + self.class);
-        out.push(b'.');
+        out.extend_from_slice(&[b'0' + self.class, b'.']);
         put_number(self.subject, out);
         out.push(b'.');
         put_number(self.detail, out);
     }
+}
+
+/// ```abnf
+/// 1*3digit
+/// ```
+fn number(text: &[u8]) -> Option<(u16, &[u8])> {
+    let (mut number, mut rest) = (0, text);
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        if text.len() - after.len() > 3 {
+            return None;
+        }
+        (number, rest) = (number * 10 + u16::from(digit - b'0'), after);
+    }
+    (rest.len() < text.len()).then_some((number, rest))
 }
 
 impl fmt::Display for EnhancedCode {
@@ -224,7 +249,6 @@ impl fmt::Display for EnhancedCode {
 
 /// Appends a number below 1000 in digits.
 fn put_number(number: u16, out: &mut Vec<u8>) {
-    let digit = |value: u16| b'0' + u8::try_from(value % 10).unwrap_or_default();
     if number >= 100 {
         out.push(digit(number / 100));
     }
@@ -232,6 +256,11 @@ fn put_number(number: u16, out: &mut Vec<u8>) {
         out.push(digit(number / 10));
     }
     out.push(digit(number));
+}
+
+/// The last digit of a number.
+fn digit(number: u16) -> u8 {
+    b'0' + u8::try_from(number % 10).unwrap_or_default()
 }
 
 /// A reply: a code, perhaps an enhanced code, and one or more lines of text.
@@ -303,11 +332,6 @@ impl<'b> Reply<'b> {
         self
     }
 
-    pub(crate) fn without_enhanced(mut self) -> Self {
-        self.enhanced = None;
-        self
-    }
-
     /// The code.
     pub const fn code(&self) -> Code {
         self.code
@@ -320,14 +344,13 @@ impl<'b> Reply<'b> {
 
     /// The lines, without codes and enhanced code.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        let (one, many, wire, enhanced): (Option<&Text<'_>>, &[Text<'_>], &[u8], bool) = match &self.text {
-            ReplyText::One(text) => (Some(text), &[], b"", false),
-            ReplyText::Many(lines) => (None, lines, b"", false),
-            ReplyText::Wire { octets, enhanced } => (None, &[], octets, *enhanced),
-        };
-        let received = wire_lines(wire)
-            .map(move |(_, text)| if enhanced { EnhancedCode::split_from(text, self.code).1 } else { text });
-        one.into_iter().chain(many).map(Text::as_bytes).chain(received)
+        match &self.text {
+            ReplyText::One(text) => Lines::Texts(core::slice::from_ref(text).iter()),
+            ReplyText::Many(lines) => Lines::Texts(lines.iter()),
+            ReplyText::Wire { octets, enhanced } => {
+                Lines::Wire { left: octets, enhanced: Some(self.code).filter(|_| *enhanced) }
+            }
+        }
     }
 
     /// What the reply to `EHLO` lists: its lines but the first.
@@ -350,36 +373,33 @@ impl<'b> Reply<'b> {
     ///
     /// When a line has no code or another than the first, or a CR, LF or NUL within, the last line is missing, or something follows it.
     pub fn parse(octets: &'b [u8]) -> Result<Self, ReplyError> {
-        let mut first = None;
-        let mut left = octets;
-        loop {
-            // What ends a line is the first octet that no line has within it.
-            let end = memchr::memchr3(b'\r', b'\n', 0, left).ok_or(ReplyError::Incomplete)?;
-            let (line, rest) = left.split_at_checked(end).ok_or(ReplyError::Incomplete)?;
-            left = match rest {
-                [b'\r', b'\n', after @ ..] => after,
-                b"\r" => return Err(ReplyError::Incomplete),
-                _ => return Err(ReplyError::Octet),
-            };
-            let (code, more) = Self::status(line)?;
-            let found = *first.get_or_insert(code);
-            if found != code {
-                return Err(ReplyError::Mismatch { first: found, other: code });
-            }
-            if !more {
-                break;
+        let (first, mut left) = split_line(octets)?;
+        let (code, mut more) = Self::status(first)?;
+        while more {
+            let line;
+            (line, left) = split_line(left)?;
+            // One that begins as the first, with code and hyphen, says nothing new.
+            if line.first_chunk::<4>() != first.first_chunk() {
+                let other;
+                (other, more) = Self::status(line)?;
+                if other != code {
+                    return Err(ReplyError::Mismatch { first: code, other });
+                }
             }
         }
-        let code = first.filter(|_| left.is_empty()).ok_or(ReplyError::Incomplete)?;
-        let text = wire_lines(octets).next().map_or(&b""[..], |(_, text)| text);
-        let (enhanced, _) = EnhancedCode::split_from(text, code);
+        if !left.is_empty() {
+            return Err(ReplyError::Incomplete);
+        }
+        let (enhanced, _) = EnhancedCode::split_from(first.get(4..).unwrap_or_default(), code);
         Ok(Self { code, enhanced, text: ReplyText::Wire { octets, enhanced: enhanced.is_some() } })
     }
 
     /// The code of a line, and whether more lines follow.
+    #[inline(always)]
     pub(crate) fn status(line: &[u8]) -> Result<(Code, bool), ReplyError> {
-        let code = line.get(..3).and_then(Code::parse).ok_or(ReplyError::Code)?;
-        match line.get(3) {
+        let (digits, rest) = line.split_first_chunk().ok_or(ReplyError::Code)?;
+        let code = Code::parse(digits).ok_or(ReplyError::Code)?;
+        match rest.first() {
             None | Some(b' ') => Ok((code, false)),
             Some(b'-') => Ok((code, true)),
             Some(_) => Err(ReplyError::Code),
@@ -388,24 +408,21 @@ impl<'b> Reply<'b> {
 
     /// Appends the reply with its CRLFs to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let mut lines = self.lines().peekable();
-        if lines.peek().is_none() {
-            self.put_line(b"", true, out);
-        }
-        while let Some(line) = lines.next() {
-            self.put_line(line, lines.peek().is_none(), out);
-        }
+        self.put(self.enhanced, out);
     }
 
-    fn put_line(&self, text: &[u8], last: bool, out: &mut Vec<u8>) {
-        self.code.encode(out);
-        out.push(if last { b' ' } else { b'-' });
-        if let Some(enhanced) = self.enhanced {
-            enhanced.encode(out);
-            out.push(b' ');
+    /// Appends the reply with its CRLFs and another enhanced code or none, and tells how long its longest line is.
+    pub(crate) fn put(&self, enhanced: Option<EnhancedCode>, out: &mut Vec<u8>) -> usize {
+        let (mut longest, mut last, mut lines) = (0, out.len(), self.lines());
+        let mut next = lines.next().or(Some(b""));
+        while let Some(text) = next {
+            last = out.len();
+            put_line(self.code, enhanced, text, out);
+            longest = longest.max(out.len() - last);
+            next = lines.next();
         }
-        out.extend_from_slice(text);
-        out.extend_from_slice(b"\r\n");
+        end_reply(last, out);
+        longest
     }
 
     /// A 334 with a challenge.
@@ -446,13 +463,87 @@ impl fmt::Debug for Reply<'_> {
     }
 }
 
-/// Code and text of each line of a reply that was checked.
-fn wire_lines(octets: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut left = octets;
-    core::iter::from_fn(move || {
-        let end = memchr::memchr(b'\r', left)?;
-        let line = left.get(..end)?;
-        left = left.get(end + 2..)?;
-        Some((line.get(..3)?, line.get(4..).unwrap_or_default()))
-    })
+/// Appends a line that is not the reply's last.
+fn put_line(code: Code, enhanced: Option<EnhancedCode>, text: &[u8], out: &mut Vec<u8>) {
+    let [a, b, c] = code.digits();
+    out.extend_from_slice(&[a, b, c, b'-']);
+    if let Some(enhanced) = enhanced {
+        enhanced.encode(out);
+        out.push(b' ');
+    }
+    out.extend_from_slice(text);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the reply to `EHLO`, and tells how long its longest line is.
+pub(crate) fn put_hello<'c>(name: &[u8], can: impl Iterator<Item = Capability<'c>>, out: &mut Vec<u8>) -> usize {
+    let mut last = out.len();
+    put_line(Code::OK, None, name, out);
+    let mut longest = out.len() - last;
+    for capability in can {
+        last = out.len();
+        out.extend_from_slice(b"250-");
+        capability.encode(out);
+        out.extend_from_slice(b"\r\n");
+        longest = longest.max(out.len() - last);
+    }
+    end_reply(last, out);
+    longest
+}
+
+/// Makes the line that begins there the last of its reply.
+fn end_reply(start: usize, out: &mut [u8]) {
+    if let Some(more) = out.get_mut(start + 3) {
+        *more = b' ';
+    }
+}
+
+/// The lines of a reply, without codes.
+enum Lines<'r, 'b> {
+    Texts(core::slice::Iter<'r, Text<'b>>),
+    /// Whole lines that were checked, and the code of the reply if enhanced codes stand before the texts.
+    Wire {
+        left: &'r [u8],
+        enhanced: Option<Code>,
+    },
+}
+
+impl<'r> Iterator for Lines<'r, '_> {
+    type Item = &'r [u8];
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<&'r [u8]> {
+        let (left, enhanced) = match self {
+            Self::Texts(texts) => return texts.next().map(Text::as_bytes),
+            Self::Wire { left, enhanced } => (left, *enhanced),
+        };
+        let line;
+        (line, *left) = match **left {
+            [_, _, _, b'-', ..] => split_line(left).ok()?,
+            // What ends the reply needs no search.
+            _ => (left.get(..left.len().checked_sub(2)?)?, &b""[..]),
+        };
+        let text = line.get(4..).unwrap_or_default();
+        Some(enhanced.map_or(text, |code| EnhancedCode::split_from(text, code).1))
+    }
+}
+
+/// The line at the front of `octets`, and what follows its CRLF.
+#[inline(always)]
+fn split_line(octets: &[u8]) -> Result<(&[u8], &[u8]), ReplyError> {
+    match first_low(octets).and_then(|at| octets.split_at_checked(at)) {
+        Some((line, [b'\r', b'\n', rest @ ..])) => Ok((line, rest)),
+        _ => split_odd_line(octets),
+    }
+}
+
+/// The same of a line with control characters, or without its end.
+#[inline(never)]
+fn split_odd_line(octets: &[u8]) -> Result<(&[u8], &[u8]), ReplyError> {
+    let end = memchr::memchr3(b'\r', b'\n', 0, octets).and_then(|at| octets.split_at_checked(at));
+    match end.ok_or(ReplyError::Incomplete)? {
+        (line, [b'\r', b'\n', rest @ ..]) => Ok((line, rest)),
+        (_, b"\r") => Err(ReplyError::Incomplete),
+        _ => Err(ReplyError::Octet),
+    }
 }

@@ -88,7 +88,8 @@ impl Serialize for EnhancedCode {
 impl<'de> Deserialize<'de> for EnhancedCode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(text.as_bytes()).ok_or_else(|| D::Error::custom("expected an enhanced code as in 5.1.1"))
+        let whole = Self::parse(text.as_bytes()).filter(|(_, rest)| rest.is_empty() && !text.ends_with(' '));
+        whole.map(|(code, _)| code).ok_or_else(|| D::Error::custom("expected an enhanced code as in 5.1.1"))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::extensions::attributes::AttributeValue;
 use crate::extensions::ehlo::Capability;
 use crate::extensions::parameters::Body;
 use crate::limits::{Limits, LineEndings, Quirks};
-use crate::reply::{Code, Reply};
+use crate::reply::{Code, Reply, put_hello};
 use crate::session::{Outcome, Place, Session, State};
 use crate::types::Text;
 
@@ -628,13 +628,8 @@ impl Connection {
         let offered = self.extensions.enhanced_status_codes;
         let hello = matches!(self.turn, Turn::Greeting | Turn::Reply(Verb::Ehlo | Verb::Helo | Verb::Lhlo));
         let start = out.len();
-        if reply.enhanced().is_some() && (hello || !offered || reply.code().is_intermediate()) {
-            reply.clone().without_enhanced().encode(out);
-        } else {
-            reply.encode(out);
-        }
-        let written = out.get(start..).unwrap_or_default();
-        let longest = written.split_inclusive(|octet| *octet == b'\n').map(<[u8]>::len).max().unwrap_or(0);
+        let wanted = offered && !hello && !reply.code().is_intermediate();
+        let longest = reply.put(reply.enhanced().filter(|_| wanted), out);
         if longest > MAX_REPLY_LINE && reply.code() != Code::CHALLENGE {
             out.truncate(start);
             return Err(Misuse::LineTooLong { len: longest, limit: MAX_REPLY_LINE });
@@ -709,15 +704,15 @@ impl Connection {
         let Turn::Reply(verb @ (Verb::Ehlo | Verb::Helo | Verb::Lhlo)) = self.turn else {
             return Err(Misuse::NothingToAnswer);
         };
-        let mut lines = alloc::vec![Text::lossy(name).into_owned()];
-        if verb != Verb::Helo {
-            lines.extend(self.capabilities().map(|capability| {
-                let mut line = Vec::new();
-                capability.encode(&mut line);
-                Text::received(&line).into_owned()
-            }));
+        let start = out.len();
+        let listed = self.capabilities().filter(|_| verb != Verb::Helo);
+        let longest = put_hello(Text::lossy(name).as_bytes(), listed, out);
+        if longest > MAX_REPLY_LINE {
+            out.truncate(start);
+            return Err(Misuse::LineTooLong { len: longest, limit: MAX_REPLY_LINE });
         }
-        self.send(&Reply::lines_of(Code::OK, lines), out)
+        self.sent(Code::OK);
+        Ok(())
     }
 
     /// What `EHLO` lists at this point, from what is [offered](Self::offer).

@@ -9,7 +9,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use postrider_text_proto::{Escaped, ValueError};
 
 use crate::command::Verb;
-use crate::grammar;
+use crate::grammar::{self, Class};
 use crate::limits::Quirks;
 
 /// Gives a borrowed octet string its accessor, its escaping `Display` and a `Debug` alike.
@@ -47,6 +47,9 @@ octet_string!(Domain);
 impl<'b> Domain<'b> {
     /// The most octets a domain may have: [RFC 5321 section 4.5.3.1.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.2).
     pub const MAX_LEN: usize = 255;
+
+    /// The most octets a label may have: [RFC 1035 section 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4).
+    const MAX_LABEL: usize = 63;
 
     /// Takes `domain` as it is.
     ///
@@ -115,8 +118,8 @@ impl<'b> AddressLiteral<'b> {
         if let Some(address) = grammar::ipv6(inner) {
             return Address::V6(address);
         }
-        let at = memchr::memchr(b':', inner).unwrap_or(inner.len());
-        Address::General(inner.get(..at).unwrap_or_default(), inner.get(at + 1..).unwrap_or_default())
+        let (tag, content) = grammar::split_once(inner, b':');
+        Address::General(tag, content.unwrap_or_default())
     }
 }
 
@@ -196,9 +199,9 @@ impl PartialEq for LocalPart<'_> {
 /// ```
 #[derive(Clone, Copy, Eq)]
 pub struct Mailbox<'b> {
-    local_part: LocalPart<'b>,
-    host: Host<'b>,
     octets: &'b [u8],
+    /// Where its `@` is; small, because commands carry mailboxes about.
+    at: u8,
 }
 
 impl<'b> Mailbox<'b> {
@@ -221,26 +224,35 @@ impl<'b> Mailbox<'b> {
     pub(crate) fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
         let (local_part, rest) = grammar::local_part(input)?;
         let after_at = rest.strip_prefix(b"@")?;
-        let (host, rest) = match grammar::address_literal(after_at) {
-            Some((literal, rest)) => (Host::Literal(AddressLiteral(literal)), rest),
-            None => {
-                let (domain, rest) = grammar::domain(after_at, quirks)?;
-                (Host::Domain(Domain(domain)), rest)
-            }
+        let (host, rest) = match after_at.first()? {
+            b'[' => grammar::address_literal(after_at)?,
+            _ => grammar::domain(after_at, quirks)?,
         };
         let octets = input.get(..input.len() - rest.len())?;
-        let fits = local_part.len() <= LocalPart::MAX_LEN && host.as_bytes().len() <= Domain::MAX_LEN;
-        fits.then_some((Self { local_part: LocalPart(local_part), host, octets }, rest))
+        let fits = local_part.len() <= LocalPart::MAX_LEN && host.len() <= Domain::MAX_LEN;
+        let at = u8::try_from(local_part.len()).ok().filter(|_| fits)?;
+        Some((Self { octets, at }, rest))
     }
 
     /// What stands left of the `@`.
     pub const fn local_part(&self) -> LocalPart<'b> {
-        self.local_part
+        LocalPart(self.parts().0)
     }
 
     /// What stands right of it.
     pub const fn host(&self) -> Host<'b> {
-        self.host
+        match self.parts().1 {
+            literal @ [b'[', ..] => Host::Literal(AddressLiteral(literal)),
+            domain => Host::Domain(Domain(domain)),
+        }
+    }
+
+    /// What stands left and right of the `@`.
+    const fn parts(&self) -> (&'b [u8], &'b [u8]) {
+        match self.octets.split_at_checked(self.at as usize) {
+            Some((local_part, [b'@', host @ ..])) => (local_part, host),
+            _ => (self.octets, b""),
+        }
     }
 
     /// The octets as they stand on the wire.
@@ -251,13 +263,13 @@ impl<'b> Mailbox<'b> {
 
 impl Hash for Mailbox<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.local_part, self.host).hash(state);
+        (self.local_part(), self.host()).hash(state);
     }
 }
 
 impl PartialEq for Mailbox<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.local_part == other.local_part && self.host == other.host
+        self.local_part() == other.local_part() && self.host() == other.host()
     }
 }
 
@@ -276,43 +288,104 @@ impl fmt::Debug for Mailbox<'_> {
 /// A mailbox with the source route that may stand in front of it: `@relay.example:user@host.example`.
 ///
 /// [RFC 5321 appendix C](https://www.rfc-editor.org/rfc/rfc5321#appendix-C): such routes are taken, and ignored by whoever delivers.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Eq)]
 pub struct Path<'b> {
-    route: &'b [u8],
-    mailbox: Mailbox<'b>,
+    octets: &'b [u8],
+    parts: PathParts,
+}
+
+/// Where the parts of a path are. It fits two registers.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct PathParts {
+    /// Octets of the route, its colon included.
+    route: u32,
+    /// Where the `@` of the mailbox behind it is.
+    at: u8,
 }
 
 impl<'b> Path<'b> {
     /// A path without a route.
     pub const fn new(mailbox: Mailbox<'b>) -> Self {
-        Self { route: b"", mailbox }
+        Self { octets: mailbox.octets, parts: PathParts { route: 0, at: mailbox.at } }
     }
 
     /// ```abnf
     /// Path = "<" [ A-d-l ":" ] Mailbox ">"
     /// ```
-    ///
-    /// Without the brackets; at most 256 octets with them ([RFC 5321 section 4.5.3.1.3](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.3)),
-    /// the route not counted.
+    #[inline(always)]
     fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
-        let (route, rest) = grammar::source_route(input, quirks)?;
-        let (mailbox, rest) = Mailbox::parse(rest, quirks)?;
-        (mailbox.octets.len() <= MAX_PATH - 2).then_some((Self { route, mailbox }, rest))
+        let input = input.strip_prefix(b"<")?;
+        Self::parse_plain(input).or_else(|| {
+            let (parts, len) = PathParts::of(input, quirks)?;
+            let (octets, rest) = input.split_at_checked(len as usize)?;
+            Some((Self { octets, parts }, rest.strip_prefix(b">")?))
+        })
+    }
+
+    /// The same without its first bracket, as nearly all are: no route, no quotes, no literal, no UTF-8, and so short that no part of it is too long.
+    #[inline(always)]
+    fn parse_plain(input: &'b [u8]) -> Option<(Self, &'b [u8])> {
+        let (octets, rest) = match input {
+            [octets @ .., b'>'] => (octets, &b""[..]),
+            _ => match grammar::split_once(input, b'>') {
+                (octets, Some(rest)) => (octets, rest),
+                _ => return None,
+            },
+        };
+        let at = grammar::find(octets, b'@').and_then(|at| u8::try_from(at).ok())?;
+        let plain = octets.len() <= Domain::MAX_LABEL && grammar::is_plain_mailbox(octets);
+        plain.then_some((Self { octets, parts: PathParts { route: 0, at } }, rest))
     }
 
     /// The source route with its colon; mostly empty.
     pub const fn route(&self) -> &'b [u8] {
-        self.route
+        self.split().0
     }
 
     /// The mailbox.
     pub const fn mailbox(&self) -> Mailbox<'b> {
-        self.mailbox
+        Mailbox { octets: self.split().1, at: self.parts.at }
+    }
+
+    const fn split(&self) -> (&'b [u8], &'b [u8]) {
+        match self.octets.split_at_checked(self.parts.route as usize) {
+            Some(split) => split,
+            None => (b"", self.octets),
+        }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.route);
-        out.extend_from_slice(self.mailbox.octets);
+        out.extend_from_slice(self.octets);
+    }
+}
+
+impl PathParts {
+    /// The parts and the length of any path: at most 256 octets with its brackets ([RFC 5321 section 4.5.3.1.3](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.3)), the route
+    /// not counted.
+    #[inline(never)]
+    fn of(input: &[u8], quirks: Quirks) -> Option<(Self, u32)> {
+        let (route, rest) = grammar::source_route(input, quirks)?;
+        let (Mailbox { octets, at }, _) = Mailbox::parse(rest, quirks)?;
+        let (route, len) = (u32::try_from(route.len()).ok()?, u32::try_from(route.len() + octets.len()).ok()?);
+        (octets.len() <= MAX_PATH - 2).then_some((Self { route, at }, len))
+    }
+}
+
+impl Hash for Path<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.route(), self.mailbox()).hash(state);
+    }
+}
+
+impl PartialEq for Path<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.route(), self.mailbox()) == (other.route(), other.mailbox())
+    }
+}
+
+impl fmt::Debug for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Path").field("route", &self.route()).field("mailbox", &self.mailbox()).finish()
     }
 }
 
@@ -341,10 +414,11 @@ pub enum ReversePath<'b> {
 }
 
 impl<'b> ReversePath<'b> {
+    #[inline(always)]
     pub(crate) fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
         match input.strip_prefix(b"<>") {
             Some(rest) => Some((Self::Null, rest)),
-            None => bracketed(input, quirks).map(|(path, rest)| (Self::Path(path), rest)),
+            None => Path::parse(input, quirks).map(|(path, rest)| (Self::Path(path), rest)),
         }
     }
 
@@ -364,7 +438,7 @@ impl<'b> ReversePath<'b> {
     pub const fn mailbox(&self) -> Option<Mailbox<'b>> {
         match self {
             Self::Null => None,
-            Self::Path(path) => Some(path.mailbox),
+            Self::Path(path) => Some(path.mailbox()),
         }
     }
 
@@ -385,7 +459,7 @@ impl fmt::Display for ReversePath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("<>"),
-            Self::Path(path) => write!(f, "<{}>", path.mailbox),
+            Self::Path(path) => write!(f, "<{}>", path.mailbox()),
         }
     }
 }
@@ -431,6 +505,7 @@ pub enum ForwardPath<'b> {
 }
 
 impl<'b> ForwardPath<'b> {
+    #[inline(always)]
     pub(crate) fn parse(input: &'b [u8], quirks: Quirks) -> Option<(Self, &'b [u8])> {
         if let Some((b"<", rest)) = input.split_at_checked(1)
             && let Some((name, [b'>', rest @ ..])) = rest.split_at_checked(10)
@@ -438,7 +513,7 @@ impl<'b> ForwardPath<'b> {
         {
             return Some((Self::Postmaster(postmaster), rest));
         }
-        bracketed(input, quirks).map(|(path, rest)| (Self::Path(path), rest))
+        Path::parse(input, quirks).map(|(path, rest)| (Self::Path(path), rest))
     }
 
     /// Reads a path with its brackets, as [`Display`](fmt::Display) writes it.
@@ -457,7 +532,7 @@ impl<'b> ForwardPath<'b> {
     pub const fn mailbox(&self) -> Option<Mailbox<'b>> {
         match self {
             Self::Postmaster(_) => None,
-            Self::Path(path) => Some(path.mailbox),
+            Self::Path(path) => Some(path.mailbox()),
         }
     }
 
@@ -479,14 +554,9 @@ impl fmt::Display for ForwardPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postmaster(_) => f.write_str("<postmaster>"),
-            Self::Path(path) => write!(f, "<{}>", path.mailbox),
+            Self::Path(path) => write!(f, "<{}>", path.mailbox()),
         }
     }
-}
-
-fn bracketed(input: &[u8], quirks: Quirks) -> Option<(Path<'_>, &[u8])> {
-    let (path, rest) = Path::parse(input.strip_prefix(b"<")?, quirks)?;
-    Some((path, rest.strip_prefix(b">")?))
 }
 
 /// What a client calls itself in `HELO`, `EHLO` or `LHLO`: 1 to 255 octets without spaces and control characters.
@@ -505,8 +575,7 @@ impl<'b> ClientName<'b> {
     /// When it is empty, too long, or holds a space, a control character or octets that are not UTF-8.
     pub fn new(name: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
         let name = name.as_ref();
-        let sound = |octet: &u8| octet.is_ascii_graphic() || *octet >= 0x80;
-        if matches!(name.len(), 1..=Domain::MAX_LEN) && name.iter().all(sound) && grammar::is_utf8(name) {
+        if matches!(name.len(), 1..=Domain::MAX_LEN) && grammar::all_or_utf8(name, Class::VCHAR) {
             return Ok(Self(name));
         }
         Err(ValueError { expected: "a domain or an address literal (RFC 5321 section 4.1.1.1)" })
@@ -610,10 +679,10 @@ impl<'b> Url<'b> {
     /// When it has no scheme, or a space, a control character or an octet outside ASCII.
     pub fn new(url: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
         let url = url.as_ref();
-        let (scheme, rest) = url.split_at_checked(memchr::memchr(b':', url).unwrap_or_default()).unwrap_or_default();
+        let (scheme, rest) = url.split_at_checked(grammar::find(url, b':').unwrap_or_default()).unwrap_or_default();
         let is_scheme = scheme.first().is_some_and(u8::is_ascii_alphabetic)
             && scheme.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.'));
-        if is_scheme && rest.len() > 1 && rest.iter().all(u8::is_ascii_graphic) {
+        if is_scheme && rest.len() > 1 && grammar::all(rest, Class::VCHAR) {
             return Ok(Self(url));
         }
         Err(ValueError { expected: "an absolute URI (RFC 3986 section 4.3)" })
@@ -644,8 +713,7 @@ impl<'b> OtherCommand<'b> {
     pub(crate) fn from_parts(keyword: &'b [u8], argument: &'b [u8]) -> Result<Self, ValueError> {
         let expected = "a keyword of letters, digits and hyphens, and text without control characters";
         let text = core::str::from_utf8(keyword).ok().filter(|_| grammar::is_keyword(keyword));
-        let sound =
-            grammar::is_utf8(argument) && !argument.iter().any(u8::is_ascii_control) && !argument.ends_with(b" ");
+        let sound = grammar::all_or_utf8(argument, Class::TEXT) && !argument.ends_with(b" ");
         match text {
             Some(keyword) if sound => Ok(Self { keyword, argument: Text::received(argument) }),
             _ => Err(ValueError { expected }),

@@ -1,7 +1,7 @@
 //! What comes and goes for every message allocates nothing.
 //!
 //! The exceptions: a SASL response is decoded into memory of its own, wiped afterwards; a refusal that the connection words itself
-//! ([`CommandError::reply`](postrider_smtp_proto::CommandError::reply)) and the reply to `EHLO` are put together in memory; a client's lists of
+//! ([`CommandError::reply`](postrider_smtp_proto::CommandError::reply)) is put together in memory; a client's lists of
 //! unanswered commands and of recipients grow with the first group.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
@@ -76,6 +76,25 @@ fn a_server_hears_and_answers_commands_without_allocating() {
         let info = measure(|| assert_eq!(hear(&mut connection, said.as_bytes(), size, &mut out), (2000, 300)));
         assert_eq!(info.count_total, 0, "in pieces of {size}");
     }
+}
+
+#[test]
+fn a_server_answers_ehlo_and_hears_parameters_without_allocating() {
+    let mut extensions = everything();
+    (extensions.dsn, extensions.size) = (true, true);
+    let mut connection = greeted(LineEndings::Reject, false);
+    connection.offer(extensions);
+    let said = b"MAIL FROM:<a@b> SIZE=1000 AUTH=a+2Bb@c RET=FULL ENVID=a+20b\r\n\
+        RCPT TO:<a@b> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb@c\r\n\
+        RCPT TO:<a@b> ORCPT=utf-8;a\\x{2B}b@c\r\nRSET\r\n";
+    let mut out = Vec::with_capacity(1 << 16);
+    let info = measure(|| {
+        assert!(matches!(connection.receive(b"EHLO c\r\n"), Ok(Step::Event { .. })));
+        connection.send_hello("mail.example", &mut out).unwrap();
+        assert_eq!(hear(&mut connection, said, 7, &mut out).0, 4);
+    });
+    assert_eq!(info.count_total, 0);
+    assert!(!out.windows(4).any(|code| code == b"\r\n50"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ mod value;
 
 pub use crate::base64::{Base64Error, decode, encode};
 pub use crate::foreign::{foreign_line, foreign_start};
-pub use crate::line::{Framed, LineError, LineScanner};
+pub use crate::line::{Framed, LineError, LineScanner, first_low};
 pub use crate::sasl::{Mechanism, Mechanisms, SaslLine, parse_initial, put_initial};
 pub use crate::secret::Secret;
 pub use crate::step::Step;

@@ -1,6 +1,6 @@
 //! Lines that end in CRLF.
 
-use memchr::memchr2;
+use memchr::{memchr2, memchr3};
 use thiserror::Error;
 
 /// Finds the CRLF lines at the front of a buffer that grows.
@@ -85,8 +85,7 @@ impl LineScanner {
     /// `input` begins where the octets of the last answer ended: an [`Framed::Incomplete`] took none.
     #[inline(always)]
     pub fn next<'b>(&mut self, input: &'b [u8], limit: usize) -> Framed<'b> {
-        let found = self.line_end(input);
-        if let Some(at) = found
+        if let Some(at) = self.first_low(input)
             && let Some((line, [b'\r', b'\n', ..])) = input.split_at_checked(at)
             && at + 2 <= limit
             && self.dropped == 0
@@ -95,19 +94,26 @@ impl LineScanner {
             self.scanned = 0;
             return Framed::Line { consumed: at + 2, line };
         }
-        self.otherwise(input, limit, found)
+        self.otherwise(input, limit)
+    }
+
+    /// The first octet up to CR that was not looked at. There are others than CR and LF, but they are rare.
+    #[inline(always)]
+    fn first_low(&self, input: &[u8]) -> Option<usize> {
+        let rest = input.get(self.scanned..)?;
+        Some(self.scanned + first_low(rest)?)
     }
 
     /// The first CR or LF that was not looked at.
-    #[inline(always)]
     fn line_end(&self, input: &[u8]) -> Option<usize> {
         let rest = input.get(self.scanned..)?;
-        Some(self.scanned + first_line_end(rest)?)
+        Some(self.scanned + memchr2(b'\r', b'\n', rest)?)
     }
 
     /// All that is not a sound line in one piece.
     #[inline(never)]
-    fn otherwise<'b>(&mut self, input: &'b [u8], limit: usize, mut found: Option<usize>) -> Framed<'b> {
+    fn otherwise<'b>(&mut self, input: &'b [u8], limit: usize) -> Framed<'b> {
+        let mut found = self.line_end(input);
         while let Some(at) = found {
             match (input.get(at), input.get(at + 1)) {
                 (Some(b'\r'), Some(b'\n')) => return self.finished(input, at, limit),
@@ -156,25 +162,48 @@ impl LineScanner {
     }
 }
 
-/// Where the first CR or LF is. The first 16 octets are looked at in words: many lines end there, and starting a search with SIMD costs more.
+/// Where the first octet up to CR (13) is: the end of a line, or one of the control characters that are rare in lines.
+///
+/// Of the first 128 octets, where most lines end, it takes sixteen at a time: to begin a search with SIMD detected at run time costs more.
+/// What is beyond them and neither CR, LF nor NUL may be passed over.
 #[inline(always)]
-fn first_line_end(octets: &[u8]) -> Option<usize> {
+pub fn first_low(octets: &[u8]) -> Option<usize> {
+    let (steps, few) = octets.as_chunks();
     let mut at = 0;
-    for word in octets.as_chunks::<8>().0.iter().take(2) {
-        let word = u64::from_le_bytes(*word);
-        // The lowest mark is that of the first octet below 0x0E; those above it may be wrong.
-        let marks = word.wrapping_sub(0x0e0e_0e0e_0e0e_0e0e) & !word & 0x8080_8080_8080_8080;
-        if marks != 0 {
-            at += (marks.trailing_zeros() / 8) as usize;
-            if matches!(octets.get(at), Some(b'\r' | b'\n')) {
-                return Some(at);
-            }
-            // Another control character, which is rare.
-            break;
+    for step in steps.iter().take(8) {
+        if step.iter().fold(false, |low, octet| low | (*octet <= b'\r')) {
+            return low_of_16(step).map(|found| at + found);
         }
-        at += 8;
+        at += 16;
     }
-    octets.get(at..).and_then(|rest| memchr2(b'\r', b'\n', rest)).map(|found| at + found)
+    if steps.len() > 8 {
+        return memchr3(b'\r', b'\n', 0, octets.get(at..)?).map(|found| at + found);
+    }
+    match octets.last_chunk() {
+        None => low_of_few(octets),
+        Some(_) if few.is_empty() => None,
+        // They overlap with what was looked at.
+        Some(last) => low_of_16(last).map(|found| octets.len() - 16 + found),
+    }
+}
+
+#[inline(always)]
+fn low_of_16(octets: &[u8; 16]) -> Option<usize> {
+    let (first, second) = (octets.first_chunk()?, octets.last_chunk()?);
+    low_of_8(first).or_else(|| low_of_8(second).map(|found| 8 + found))
+}
+
+#[inline(always)]
+fn low_of_8(octets: &[u8; 8]) -> Option<usize> {
+    let word = u64::from_le_bytes(*octets);
+    // The lowest mark is that of the first octet below 0x0E; those above it may be wrong.
+    let marks = word.wrapping_sub(0x0e0e_0e0e_0e0e_0e0e) & !word & 0x8080_8080_8080_8080;
+    (marks != 0).then_some((marks.trailing_zeros() / 8) as usize)
+}
+
+fn low_of_few(octets: &[u8]) -> Option<usize> {
+    let found = octets.first_chunk().and_then(low_of_8);
+    found.or_else(|| octets.iter().position(|octet| *octet <= b'\r'))
 }
 
 #[cfg(test)]
@@ -248,6 +277,21 @@ mod tests {
         for size in 1..30 {
             let (lines, _) = frame(b"a\nb\rcdefghijklm\r\n", size, 8);
             assert_eq!(lines, [Err(LineError::TooLong { len: 17, limit: 8 })]);
+        }
+    }
+
+    #[test]
+    fn the_first_low_octet_is_found_wherever_it_is() {
+        for len in 0..300 {
+            let input = vec![b'x'; len];
+            assert_eq!(first_low(&input), None);
+            for at in 0..len {
+                for low in [b'\r', b'\n', 0] {
+                    let mut input = input.clone();
+                    input[at] = low;
+                    assert_eq!(first_low(&input), Some(at), "of {len}");
+                }
+            }
         }
     }
 }

@@ -25,14 +25,14 @@ pub(super) fn replies() -> Case {
             move |input| sessions(input, &mut out).unwrap_or_default()
         })
         .peer(SMTP_PROTO, peer)
-        .gate(Gate::Instructions { ours: PARSE, other: SMTP_PROTO, at_most: 1.35 })
+        .gate(Gate::Instructions { ours: PARSE, other: SMTP_PROTO, at_most: 0.64 })
+        .gate(Gate::Time { ours: PARSE, other: SMTP_PROTO, at_most: 0.7 })
         .gate(Gate::NoAllocations(PARSE))
 }
 
 const PARSE: &str = "LineScanner, Reply::parse";
 
-/// A reply of ten lines, read and typed. smtp-proto owns the host's name and makes bits of the capabilities, CHUNKING and DSN among them, which
-/// are [`Capability::Other`] to us.
+/// A reply of ten lines, read and typed. smtp-proto owns the host's name and makes bits of the capabilities.
 pub(super) fn hellos() -> Case {
     Case::new("smtp_proto EHLO reply", "reply", smtp::SESSIONS, smtp::hellos())
         .ours(CAPABILITIES, |input| {
@@ -41,7 +41,7 @@ pub(super) fn hellos() -> Case {
             sum.value()
         })
         .peer(SMTP_PROTO, peer_hellos)
-        .gate(Gate::Instructions { ours: CAPABILITIES, other: SMTP_PROTO, at_most: 1.4 })
+        .gate(Gate::Instructions { ours: CAPABILITIES, other: SMTP_PROTO, at_most: 1.0 })
         .without_allocations()
 }
 

@@ -5,6 +5,7 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use crate::extensions::xtext;
+use crate::grammar;
 
 /// How much of a message its delivery reports bring back. [RFC 3461 section 4.3](https://www.rfc-editor.org/rfc/rfc3461#section-4.3).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -20,10 +21,7 @@ impl Ret {
     /// ret-value = "FULL" / "HDRS"
     /// ```
     pub(crate) fn parse(value: &[u8]) -> Option<Self> {
-        if value.eq_ignore_ascii_case(b"FULL") {
-            return Some(Self::Full);
-        }
-        value.eq_ignore_ascii_case(b"HDRS").then_some(Self::Headers)
+        [Self::Full, Self::Headers].into_iter().find(|ret| grammar::is_name(value, ret.as_str()))
     }
 
     pub(crate) const fn as_str(self) -> &'static str {
@@ -57,18 +55,25 @@ impl Notify {
     /// ```
     pub(crate) fn parse(value: &[u8]) -> Option<Self> {
         let mut notify = Self::NEVER;
-        if value.eq_ignore_ascii_case(b"NEVER") {
+        if grammar::is_name(value, "NEVER") {
             return Some(notify);
         }
-        for element in value.split(|octet| *octet == b',') {
-            match element.len() {
-                5 if element.eq_ignore_ascii_case(b"DELAY") => notify.delay = true,
-                7 if element.eq_ignore_ascii_case(b"FAILURE") => notify.failure = true,
-                7 if element.eq_ignore_ascii_case(b"SUCCESS") => notify.success = true,
+        let mut list = value;
+        loop {
+            let (name, wanted) = match list.first()? | 0x20 {
+                b'd' => ("DELAY", &mut notify.delay),
+                b'f' => ("FAILURE", &mut notify.failure),
+                _ => ("SUCCESS", &mut notify.success),
+            };
+            let (element, rest) = list.split_at_checked(name.len())?;
+            *wanted = grammar::is_name(element, name);
+            list = match rest {
+                _ if !*wanted => return None,
+                [] => return Some(notify),
+                [b',', rest @ ..] => rest,
                 _ => return None,
-            }
+            };
         }
-        Some(notify)
     }
 
     pub(crate) fn encode(self, out: &mut Vec<u8>) {
@@ -115,7 +120,7 @@ impl<'b> OriginalRecipient<'b> {
         if is_utf8_type(address_type) {
             return utf8_chars(text).all(|char| char.is_some());
         }
-        xtext::is_xtext(text, |octet| octet.is_ascii())
+        xtext::is_ascii(text)
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -130,9 +135,9 @@ impl<'b> OriginalRecipient<'b> {
 }
 
 fn split(value: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (address_type, text) = value.split_at_checked(memchr::memchr(b';', value)?)?;
-    let text = text.get(1..)?;
-    let is_atom = !address_type.is_empty() && address_type.iter().all(|octet| is_atom_char(*octet));
+    let (address_type, Some(text)) = grammar::split_once(value, b';') else { return None };
+    let is_atom = grammar::is_name(address_type, "RFC822")
+        || !address_type.is_empty() && address_type.iter().all(|octet| is_atom_char(*octet));
     (is_atom && !text.is_empty() && value.len() <= OriginalRecipient::MAX_LEN).then_some((address_type, text))
 }
 
@@ -142,7 +147,7 @@ const fn is_atom_char(octet: u8) -> bool {
 }
 
 fn is_utf8_type(address_type: &[u8]) -> bool {
-    address_type.eq_ignore_ascii_case(b"utf-8")
+    grammar::is_name(address_type, "UTF-8")
 }
 
 fn decode_utf8(text: &[u8]) -> Option<Cow<'_, [u8]>> {
@@ -217,7 +222,7 @@ fn encode_utf8(address: &[u8], out: &mut Vec<u8>) {
 ///
 /// At most 100 octets, of printable ASCII: [RFC 3461 section 4.4](https://www.rfc-editor.org/rfc/rfc3461#section-4.4).
 pub(crate) fn is_envelope_id(value: &[u8]) -> bool {
-    matches!(value.len(), 1..=100) && xtext::is_xtext(value, |octet| matches!(octet, b' '..=b'~'))
+    matches!(value.len(), 1..=100) && xtext::is_ascii(value)
 }
 
 #[cfg(test)]

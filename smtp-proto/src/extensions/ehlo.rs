@@ -141,8 +141,8 @@ impl<'b> ServerLimits<'b> {
             LimitsSource::Wire(words) => words,
         };
         let value_of = |word: &'b [u8]| {
-            let (found, value) = word.split_at_checked(memchr::memchr(b'=', word)?)?;
-            found.eq_ignore_ascii_case(name.as_bytes()).then(|| value.get(1..)).flatten()
+            let (found, value) = grammar::split_once(word, b'=');
+            value.filter(|_| grammar::is_name(found, name))
         };
         let value = words.split(|octet| *octet == b' ').find_map(value_of)?;
         let number = grammar::number(value).filter(|_| value.len() <= 6 && !value.starts_with(b"0"))?;
@@ -208,44 +208,51 @@ impl<'b> Capability<'b> {
 
     /// The capability of that name, without parameters, in any case of ASCII letters.
     fn named(keyword: &[u8]) -> Option<Self> {
-        let candidate = match (keyword.len(), keyword.first()? | 0x20) {
-            (3, b'd') => Self::Dsn,
-            (4, b'a') if keyword.get(1)? | 0x20 == b't' => Self::Atrn,
-            (4, b'a') => Self::Auth(Mechanisms::received(b"")),
-            (4, b'b') => Self::Burl(None),
-            (4, b'e') if keyword.get(1)? | 0x20 == b't' => Self::Etrn,
-            (4, b'e') => Self::Expn,
-            (4, b'h') => Self::Help,
-            (4, b'm') => Self::Mtrk,
-            (4, b'p') => Self::Prdr,
-            (4, b'r') => Self::Rrvs,
-            (4, b's') => Self::Size(None),
-            (4, b'v') => Self::Vrfy,
-            (5, b'x') => Self::Xverp,
-            (6, b'c') => Self::Conneg,
-            (6, b'l') => Self::Limits(ServerLimits(LimitsSource::Wire(b""))),
-            (7, b'c') => Self::Conperm,
-            (7, b'x') => Self::Xclient(None),
-            (8, b'8') => Self::EightBitMime,
-            (8, b'c') => Self::Chunking,
-            (8, b's') if keyword.get(1)? | 0x20 == b't' => Self::StartTls,
-            (8, b's') => Self::SmtpUtf8,
-            (8, b'x') => Self::Xforward(None),
-            (9, b'd') => Self::DeliverBy(None),
-            (9, b's') => Self::Submitter,
-            (10, b'b') => Self::BinaryMime,
-            (10, b'p') => Self::Pipelining,
-            (10, b'r') => Self::RequireTls,
-            (11, b'm') => Self::MtPriority(None),
-            (13, b'f') => Self::FutureRelease(FutureRelease {
-                max_seconds: 1,
-                max_moment: DateTime::parse(b"1970-01-01T00:00:00Z")?,
-            }),
-            (13, b'n') => Self::NoSoliciting(None),
-            (19, b'e') => Self::EnhancedStatusCodes,
-            _ => return None,
-        };
-        candidate.keyword().eq_ignore_ascii_case(keyword).then_some(candidate)
+        macro_rules! named {
+            ($name:literal, $capability:expr) => {
+                if grammar::is_name(keyword, $name) { Some($capability) } else { None }
+            };
+        }
+        match (keyword.len(), keyword.first()? | 0x20) {
+            (3, b'd') => named!("DSN", Self::Dsn),
+            (4, b'a') if keyword.get(1)? | 0x20 == b't' => named!("ATRN", Self::Atrn),
+            (4, b'a') => named!("AUTH", Self::Auth(Mechanisms::received(b""))),
+            (4, b'b') => named!("BURL", Self::Burl(None)),
+            (4, b'e') if keyword.get(1)? | 0x20 == b't' => named!("ETRN", Self::Etrn),
+            (4, b'e') => named!("EXPN", Self::Expn),
+            (4, b'h') => named!("HELP", Self::Help),
+            (4, b'm') => named!("MTRK", Self::Mtrk),
+            (4, b'p') => named!("PRDR", Self::Prdr),
+            (4, b'r') => named!("RRVS", Self::Rrvs),
+            (4, b's') => named!("SIZE", Self::Size(None)),
+            (4, b'v') => named!("VRFY", Self::Vrfy),
+            (5, b'x') => named!("XVERP", Self::Xverp),
+            (6, b'c') => named!("CONNEG", Self::Conneg),
+            (6, b'l') => named!("LIMITS", Self::Limits(ServerLimits(LimitsSource::Wire(b"")))),
+            (7, b'c') => named!("CONPERM", Self::Conperm),
+            (7, b'x') => named!("XCLIENT", Self::Xclient(None)),
+            (8, b'8') => named!("8BITMIME", Self::EightBitMime),
+            (8, b'c') => named!("CHUNKING", Self::Chunking),
+            (8, b's') if keyword.get(1)? | 0x20 == b't' => named!("STARTTLS", Self::StartTls),
+            (8, b's') => named!("SMTPUTF8", Self::SmtpUtf8),
+            (8, b'x') => named!("XFORWARD", Self::Xforward(None)),
+            (9, b'd') => named!("DELIVERBY", Self::DeliverBy(None)),
+            (9, b's') => named!("SUBMITTER", Self::Submitter),
+            (10, b'b') => named!("BINARYMIME", Self::BinaryMime),
+            (10, b'p') => named!("PIPELINING", Self::Pipelining),
+            (10, b'r') => named!("REQUIRETLS", Self::RequireTls),
+            (11, b'm') => named!("MT-PRIORITY", Self::MtPriority(None)),
+            (13, b'f') => named!(
+                "FUTURERELEASE",
+                Self::FutureRelease(FutureRelease {
+                    max_seconds: 1,
+                    max_moment: DateTime::parse(b"1970-01-01T00:00:00Z")?
+                })
+            ),
+            (13, b'n') => named!("NO-SOLICITING", Self::NoSoliciting(None)),
+            (19, b'e') => named!("ENHANCEDSTATUSCODES", Self::EnhancedStatusCodes),
+            _ => None,
+        }
     }
 
     /// Appends the text of the line, without code and CRLF. What would break the line becomes a space.
@@ -257,13 +264,16 @@ impl<'b> Capability<'b> {
     }
 
     fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.keyword());
+        out.extend_from_slice(self.keyword().as_bytes());
         match self {
+            Self::Other { keyword, parameters } => {
+                out.extend_from_slice(keyword);
+                parameters.iter().for_each(|words| put(words, out));
+            }
             Self::Auth(mechanisms) => mechanisms.iter().for_each(|mechanism| put(mechanism.as_bytes(), out)),
             Self::Burl(Some(words))
             | Self::MtPriority(Some(words))
             | Self::NoSoliciting(Some(words))
-            | Self::Other { parameters: Some(words), .. }
             | Self::Xclient(Some(words))
             | Self::Xforward(Some(words)) => put(words, out),
             Self::DeliverBy(Some(seconds)) => put_number(u64::from(*seconds), out),
@@ -272,7 +282,8 @@ impl<'b> Capability<'b> {
                 put(release.max_moment.as_bytes(), out);
             }
             Self::Limits(ServerLimits(LimitsSource::Recipients(recipients))) => {
-                out.extend_from_slice(alloc::format!(" RCPTMAX={recipients}").as_bytes());
+                out.extend_from_slice(b" RCPTMAX=");
+                put_digits(u64::from(*recipients), out);
             }
             Self::Limits(ServerLimits(LimitsSource::Wire(words))) => put(words, out),
             Self::Size(Some(octets)) => put_number(*octets, out),
@@ -280,40 +291,41 @@ impl<'b> Capability<'b> {
         }
     }
 
-    const fn keyword(&self) -> &'b [u8] {
+    /// Of one that is known; empty of others.
+    const fn keyword(&self) -> &'static str {
         match self {
-            Self::Atrn => b"ATRN",
-            Self::Auth(_) => b"AUTH",
-            Self::BinaryMime => b"BINARYMIME",
-            Self::Burl(_) => b"BURL",
-            Self::Chunking => b"CHUNKING",
-            Self::Conneg => b"CONNEG",
-            Self::Conperm => b"CONPERM",
-            Self::DeliverBy(_) => b"DELIVERBY",
-            Self::Dsn => b"DSN",
-            Self::EightBitMime => b"8BITMIME",
-            Self::EnhancedStatusCodes => b"ENHANCEDSTATUSCODES",
-            Self::Etrn => b"ETRN",
-            Self::Expn => b"EXPN",
-            Self::FutureRelease(_) => b"FUTURERELEASE",
-            Self::Help => b"HELP",
-            Self::Limits(_) => b"LIMITS",
-            Self::MtPriority(_) => b"MT-PRIORITY",
-            Self::Mtrk => b"MTRK",
-            Self::NoSoliciting(_) => b"NO-SOLICITING",
-            Self::Other { keyword, .. } => keyword,
-            Self::Pipelining => b"PIPELINING",
-            Self::Prdr => b"PRDR",
-            Self::RequireTls => b"REQUIRETLS",
-            Self::Rrvs => b"RRVS",
-            Self::Size(_) => b"SIZE",
-            Self::SmtpUtf8 => b"SMTPUTF8",
-            Self::StartTls => b"STARTTLS",
-            Self::Submitter => b"SUBMITTER",
-            Self::Vrfy => b"VRFY",
-            Self::Xclient(_) => b"XCLIENT",
-            Self::Xforward(_) => b"XFORWARD",
-            Self::Xverp => b"XVERP",
+            Self::Atrn => "ATRN",
+            Self::Auth(_) => "AUTH",
+            Self::BinaryMime => "BINARYMIME",
+            Self::Burl(_) => "BURL",
+            Self::Chunking => "CHUNKING",
+            Self::Conneg => "CONNEG",
+            Self::Conperm => "CONPERM",
+            Self::DeliverBy(_) => "DELIVERBY",
+            Self::Dsn => "DSN",
+            Self::EightBitMime => "8BITMIME",
+            Self::EnhancedStatusCodes => "ENHANCEDSTATUSCODES",
+            Self::Etrn => "ETRN",
+            Self::Expn => "EXPN",
+            Self::FutureRelease(_) => "FUTURERELEASE",
+            Self::Help => "HELP",
+            Self::Limits(_) => "LIMITS",
+            Self::MtPriority(_) => "MT-PRIORITY",
+            Self::Mtrk => "MTRK",
+            Self::NoSoliciting(_) => "NO-SOLICITING",
+            Self::Other { .. } => "",
+            Self::Pipelining => "PIPELINING",
+            Self::Prdr => "PRDR",
+            Self::RequireTls => "REQUIRETLS",
+            Self::Rrvs => "RRVS",
+            Self::Size(_) => "SIZE",
+            Self::SmtpUtf8 => "SMTPUTF8",
+            Self::StartTls => "STARTTLS",
+            Self::Submitter => "SUBMITTER",
+            Self::Vrfy => "VRFY",
+            Self::Xclient(_) => "XCLIENT",
+            Self::Xforward(_) => "XFORWARD",
+            Self::Xverp => "XVERP",
         }
     }
 }
@@ -324,5 +336,19 @@ fn put(parameter: &[u8], out: &mut Vec<u8>) {
 }
 
 fn put_number(number: u64, out: &mut Vec<u8>) {
-    put(alloc::format!("{number}").as_bytes(), out);
+    out.push(b' ');
+    put_digits(number, out);
+}
+
+/// Without memory of its own.
+fn put_digits(number: u64, out: &mut Vec<u8>) {
+    let (start, mut left) = (out.len(), number);
+    loop {
+        out.push(b'0' + u8::try_from(left % 10).unwrap_or_default());
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.get_mut(start..).unwrap_or_default().reverse();
 }

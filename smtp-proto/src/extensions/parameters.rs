@@ -12,7 +12,7 @@ use crate::error::CommandError;
 use crate::extensions::dsn::{Notify, OriginalRecipient, Ret, is_envelope_id};
 use crate::extensions::timing::{DateTime, DeliverBy, Hold, ValidSince, hold_seconds, priority};
 use crate::extensions::xtext;
-use crate::grammar;
+use crate::grammar::{self, Class};
 use crate::types::Mailbox;
 
 /// The parameters of a command, byte for byte as they came: checked once, read when asked.
@@ -26,7 +26,7 @@ use crate::types::Mailbox;
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
 pub struct Parameters<'b> {
     octets: &'b [u8],
-    /// A bit for each [`Keyword`] among them.
+    /// A bit for each [`Keyword`] among them, and one for all [`OTHERS`].
     known: u32,
 }
 
@@ -88,6 +88,9 @@ pub(crate) enum Keyword {
     Xverp,
 }
 
+/// The bit of keywords whose values are not checked.
+const OTHERS: u32 = 1 << 31;
+
 /// More would be no mail: all registered extensions together define fewer. The check for doubles compares each unknown one with each.
 const MAX: usize = 64;
 
@@ -98,6 +101,34 @@ enum Fault {
 }
 
 impl Keyword {
+    const ALL: [Self; 22] = {
+        use Keyword::*;
+        [
+            Auth,
+            Body,
+            By,
+            Conneg,
+            Conperm,
+            EnvelopeId,
+            HoldFor,
+            HoldUntil,
+            MtPriority,
+            Mtrk,
+            Notify,
+            OriginalRecipient,
+            Prdr,
+            RequireTls,
+            Ret,
+            Rrvs,
+            Size,
+            SmtpUtf8,
+            Solicit,
+            Submitter,
+            Transid,
+            Xverp,
+        ]
+    };
+
     /// In any case of ASCII letters.
     pub(crate) fn parse(keyword: &[u8]) -> Option<Self> {
         let candidate = match (keyword.len(), keyword.first()? | 0x20) {
@@ -125,7 +156,7 @@ impl Keyword {
             (11, b'm') => Self::MtPriority,
             _ => return None,
         };
-        keyword.eq_ignore_ascii_case(candidate.as_str().as_bytes()).then_some(candidate)
+        grammar::is_name(keyword, candidate.as_str()).then_some(candidate)
     }
 
     pub(crate) const fn as_str(self) -> &'static str {
@@ -216,11 +247,11 @@ impl Keyword {
             Self::OriginalRecipient => OriginalRecipient::is_value(value),
             Self::Ret => Ret::parse(value).is_some(),
             Self::Rrvs => ValidSince::parse(value).is_some(),
-            Self::Size => matches!(value.len(), 1..=20) && value.iter().all(u8::is_ascii_digit),
+            Self::Size => matches!(value.len(), 1..=20) && grammar::all(value, Class::DIGIT),
             Self::Solicit => is_solicitation(value),
             Self::Submitter => is_mailbox(value),
             Self::Transid => is_transaction_id(value),
-            Self::Xverp => value.len() == 2 && value.iter().all(u8::is_ascii_graphic),
+            Self::Xverp => value.len() == 2 && grammar::all(value, Class::VCHAR),
         }
     }
 }
@@ -235,7 +266,7 @@ impl Body {
             8 => Self::EightBitMime,
             _ => Self::BinaryMime,
         };
-        value.eq_ignore_ascii_case(body.as_str().as_bytes()).then_some(body)
+        grammar::is_name(value, body.as_str()).then_some(body)
     }
 
     const fn as_str(self) -> &'static str {
@@ -249,6 +280,9 @@ impl Body {
 
 /// A mailbox in xtext. One of 320 octets is the longest: 64, an `@`, and 255.
 fn is_mailbox(value: &[u8]) -> bool {
+    if grammar::all(value, Class::XCHAR) {
+        return Mailbox::new(value).is_ok();
+    }
     let (mut mailbox, mut len) = ([0; 320], 0);
     for octet in xtext::octets(value) {
         let (Some(octet), Some(place)) = (octet, mailbox.get_mut(len)) else { return false };
@@ -262,11 +296,10 @@ fn is_mailbox(value: &[u8]) -> bool {
 /// mtrk-value = base64 [ ":" 1*9DIGIT ]
 /// ```
 fn is_tracking(value: &[u8]) -> bool {
-    let at = memchr::memchr(b':', value).unwrap_or(value.len());
-    let (certifier, timeout) = value.split_at_checked(at).unwrap_or_default();
+    let (certifier, timeout) = grammar::split_once(value, b':');
     let is_base64 = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'=');
-    let is_timeout = |digits: &[u8]| matches!(digits.len(), 1..=9) && digits.iter().all(u8::is_ascii_digit);
-    !certifier.is_empty() && certifier.iter().all(is_base64) && timeout.get(1..).is_none_or(is_timeout)
+    let is_timeout = |digits: &[u8]| matches!(digits.len(), 1..=9) && grammar::all(digits, Class::DIGIT);
+    !certifier.is_empty() && certifier.iter().all(is_base64) && timeout.is_none_or(is_timeout)
 }
 
 /// ```abnf
@@ -285,14 +318,30 @@ fn is_solicitation(value: &[u8]) -> bool {
 fn is_transaction_id(value: &[u8]) -> bool {
     let [b'<', id @ .., b'>'] = value else { return false };
     let is_token = |token: &[u8]| matches!(grammar::local_part(token), Some((whole, b"")) if whole.is_ascii());
-    let at = memchr::memchr(b'@', id).unwrap_or(id.len());
-    let (local, domain) = id.split_at_checked(at).unwrap_or_default();
-    value.len() <= 80 && is_token(local) && domain.get(1..).is_some_and(is_token)
+    let (local, domain) = grammar::split_once(id, b'@');
+    value.len() <= 80 && is_token(local) && domain.is_some_and(is_token)
 }
 
-fn words(octets: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let all = (!octets.is_empty()).then_some(octets);
-    all.into_iter().flat_map(|all| all.split(|octet| *octet == b' '))
+/// The parameters in `octets`; of words that follow no grammar, too.
+#[derive(Clone, Copy)]
+struct Words<'b>(Option<&'b [u8]>);
+
+impl<'b> Words<'b> {
+    fn of(octets: &'b [u8]) -> Self {
+        Self(Some(octets).filter(|octets| !octets.is_empty()))
+    }
+}
+
+impl<'b> Iterator for Words<'b> {
+    type Item = Parameter<'b>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Parameter<'b>> {
+        let (word, rest) = grammar::split_once(self.0?, b' ');
+        self.0 = rest;
+        let (keyword, value) = grammar::split_once(word, b'=');
+        Some(Parameter { keyword, value })
+    }
 }
 
 impl<'b> Parameters<'b> {
@@ -313,9 +362,8 @@ impl<'b> Parameters<'b> {
     }
 
     fn parse(octets: &'b [u8]) -> Result<Self, Fault> {
-        let (mut known, mut unknown) = (0, 0);
-        for (index, word) in words(octets).enumerate() {
-            let (keyword, value) = split(word);
+        let mut known = 0;
+        for (index, Parameter { keyword, value }) in Words::of(octets).enumerate() {
             if let Some(keyword) = Keyword::parse(keyword) {
                 if known & keyword.bit() != 0 {
                     return Err(Fault::Grammar);
@@ -325,12 +373,12 @@ impl<'b> Parameters<'b> {
                 }
                 known |= keyword.bit();
             } else {
-                let is_double = |other: &[u8]| split(other).0.eq_ignore_ascii_case(keyword);
-                let doubled = unknown > 0 && words(octets).take(index).any(is_double);
+                let is_double = |other: Parameter<'_>| other.keyword.eq_ignore_ascii_case(keyword);
+                let doubled = known & OTHERS != 0 && Words::of(octets).take(index).any(is_double);
                 if doubled || index >= MAX || !grammar::is_parameter(keyword, value) {
                     return Err(Fault::Grammar);
                 }
-                unknown += 1;
+                known |= OTHERS;
             }
         }
         let both = Keyword::HoldFor.bit() | Keyword::HoldUntil.bit();
@@ -359,10 +407,7 @@ impl<'b> Parameters<'b> {
 
     /// The parameters in order.
     pub fn iter(&self) -> impl Iterator<Item = Parameter<'b>> + use<'b> {
-        words(self.octets).map(|word| {
-            let (keyword, value) = split(word);
-            Parameter { keyword, value }
-        })
+        Words::of(self.octets)
     }
 
     /// The parameter with that keyword.
@@ -380,11 +425,28 @@ impl<'b> Parameters<'b> {
         self.known & keyword.bit() != 0
     }
 
+    /// Those keywords among them.
+    pub(crate) fn keywords(&self) -> impl Iterator<Item = Keyword> + use<> {
+        let mut left = self.known;
+        core::iter::from_fn(move || {
+            // The bit of the others is above them, and without any there are 32 zeros.
+            let keyword = Keyword::ALL.get(left.trailing_zeros() as usize)?;
+            left &= !keyword.bit();
+            Some(*keyword)
+        })
+    }
+
+    /// The keywords among them whose values are not checked.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        let words = if self.known & OTHERS == 0 { Words(None) } else { Words::of(self.octets) };
+        words.map(|parameter| parameter.keyword).filter(|keyword| Keyword::parse(keyword).is_none())
+    }
+
     fn value(&self, keyword: Keyword) -> Option<&'b [u8]> {
         if !self.has(keyword) {
             return None;
         }
-        self.find(keyword.as_str())?.value
+        Words::of(self.octets).find(|parameter| grammar::is_name(parameter.keyword, keyword.as_str()))?.value
     }
 
     /// `AUTH`: who sent the message. [RFC 4954 section 5](https://www.rfc-editor.org/rfc/rfc4954#section-5).
@@ -479,14 +541,6 @@ impl<'b> Parameters<'b> {
     }
 }
 
-/// The keyword of a word, and its value.
-fn split(word: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match word.iter().position(|octet| *octet == b'=').and_then(|at| word.split_at_checked(at)) {
-        Some((keyword, value)) => (keyword, value.get(1..)),
-        None => (word, None),
-    }
-}
-
 impl Parameter<'_> {
     /// Whether this is its keyword.
     pub const fn is(&self, keyword: &str) -> bool {
@@ -553,8 +607,8 @@ impl ParameterList {
         if self.as_parameters().find(keyword).is_none() {
             return self;
         }
-        let others = words(&self.0).filter(|word| !split(word).0.eq_ignore_ascii_case(keyword.as_bytes()));
-        Self(others.collect::<Vec<_>>().join(&b' '))
+        let is_other = |word: &&[u8]| !grammar::split_once(word, b'=').0.eq_ignore_ascii_case(keyword.as_bytes());
+        Self(self.0.split(|octet| *octet == b' ').filter(is_other).collect::<Vec<_>>().join(&b' '))
     }
 
     fn checked(self, keyword: Keyword) -> Result<Self, ValueError> {
@@ -716,7 +770,8 @@ mod tests {
         for name in names.split(' ') {
             let keyword = Keyword::parse(name.to_ascii_lowercase().as_bytes()).unwrap();
             assert_eq!(keyword.as_str(), name);
-            assert_eq!(bits & keyword.bit(), 0);
+            assert_eq!((bits & keyword.bit(), keyword.bit() & OTHERS), (0, 0));
+            assert_eq!(Keyword::ALL[keyword as usize], keyword);
             bits |= keyword.bit();
         }
         assert_eq!(Keyword::parse(b"MT\rPRIORITY"), None);

@@ -9,17 +9,32 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
+use crate::grammar::{self, Class};
+
 /// Undoes xtext. Encoded control characters are refused: what comes out goes into logs and headers.
 pub(crate) fn decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
-    if text.iter().all(|octet| is_xchar(*octet)) {
+    if grammar::all(text, Class::XCHAR) {
         return Some(Cow::Borrowed(text));
     }
     octets(text).collect::<Option<Vec<u8>>>().map(Cow::Owned)
 }
 
-/// Whether `text` is xtext, and each octet of what it stands for one that `is` says.
-pub(crate) fn is_xtext(text: &[u8], is: impl Fn(u8) -> bool) -> bool {
-    octets(text).all(|octet| octet.is_some_and(&is))
+/// Whether `text` is xtext that stands for ASCII.
+pub(crate) fn is_ascii(text: &[u8]) -> bool {
+    let mut rest = text;
+    loop {
+        match rest.get(grammar::run(rest, Class::XCHAR)..).unwrap_or_default() {
+            [] => return true,
+            [b'+', high, low, after @ ..] if hex_octet(Some(*high), Some(*low)).is_some_and(is_printable) => {
+                rest = after
+            }
+            _ => return false,
+        }
+    }
+}
+
+const fn is_printable(octet: u8) -> bool {
+    matches!(octet, b' '..=b'~')
 }
 
 /// What `text` stands for, octet by octet; `None` where it is not xtext.
@@ -28,13 +43,9 @@ pub(crate) fn octets(text: &[u8]) -> impl Iterator<Item = Option<u8>> {
     core::iter::from_fn(move || {
         Some(match rest.next()? {
             b'+' => hex_octet(rest.next(), rest.next()).filter(|octet| !octet.is_ascii_control()),
-            octet => is_xchar(octet).then_some(octet),
+            octet => Class::XCHAR.has(octet).then_some(octet),
         })
     })
-}
-
-const fn is_xchar(octet: u8) -> bool {
-    matches!(octet, 33..=42 | 44..=60 | 62..=126)
 }
 
 fn hex_octet(high: Option<u8>, low: Option<u8>) -> Option<u8> {
@@ -50,7 +61,7 @@ fn hex_octet(high: Option<u8>, low: Option<u8>) -> Option<u8> {
 pub(crate) fn encode(octets: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for octet in octets {
-        if is_xchar(*octet) {
+        if Class::XCHAR.has(*octet) {
             out.push(*octet);
         } else {
             let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or_default();
