@@ -417,8 +417,13 @@ impl Connection {
         if let Turn::Chunk { left, last } = self.turn {
             return self.chunk(input, left, last);
         }
-        match self.incoming.unstuffer.next(input) {
-            Unstuffed::Content { consumed, content } => self.content(input, consumed, content),
+        let (unstuffed, stray) = if self.seeks_strays() {
+            self.incoming.unstuffer.next_scanned(input, &mut self.incoming.strays)
+        } else {
+            (self.incoming.unstuffer.next(input), None)
+        };
+        match unstuffed {
+            Unstuffed::Content { consumed, content } => self.content(input, consumed, content, stray),
             Unstuffed::End { consumed } => Step::Event { consumed, event: self.content_end() },
             Unstuffed::Incomplete => Step::NeedInput,
         }
@@ -444,7 +449,8 @@ impl Connection {
             piece => piece,
         };
         self.turn = Turn::Chunk { left: left - content.len() as u64, last };
-        self.content(input, content.len(), content)
+        let stray = self.scanned(content);
+        self.content(input, content.len(), content, stray)
     }
 
     /// The CR that was held, with its LF if it has one.
@@ -453,7 +459,9 @@ impl Connection {
         let (consumed, content) = if left > 0 && input.first() == Some(&b'\n') { (1, "\r\n") } else { (0, "\r") };
         self.turn = Turn::Chunk { left: left - consumed as u64, last };
         let normalises = self.line_endings == LineEndings::Normalise && !self.transaction.binary;
-        match self.passed(consumed, if normalises { b"\r\n" } else { content.as_bytes() }) {
+        let content = if normalises { b"\r\n" } else { content.as_bytes() };
+        let stray = self.scanned(content);
+        match self.passed(consumed, content, stray) {
             Step::Skip { consumed: 0 } => self.message(input),
             step => step,
         }
@@ -467,29 +475,45 @@ impl Connection {
         Event::ChunkEnd(ChunkEnd { size: self.incoming.size, fault: self.incoming.fault })
     }
 
+    /// Whether a CR or LF that stands alone makes a difference still. Of two the one that comes first counts.
+    #[inline]
+    fn seeks_strays(&self) -> bool {
+        let found = match self.line_endings {
+            LineEndings::Reject => self.incoming.fault.is_some(),
+            LineEndings::Note => self.incoming.noted.is_some(),
+            LineEndings::Normalise => true,
+        };
+        !self.transaction.binary && !found
+    }
+
+    fn scanned(&mut self, content: &[u8]) -> Option<(u64, Stray)> {
+        if self.seeks_strays() { self.incoming.strays.scan(content) } else { None }
+    }
+
     /// A piece of the message as it left the unstuffer, or a chunk.
     #[inline]
-    fn content<'b>(&mut self, input: &'b [u8], consumed: usize, content: &'b [u8]) -> Step<Event<'b>> {
+    fn content<'b>(
+        &mut self,
+        input: &'b [u8],
+        consumed: usize,
+        content: &'b [u8],
+        stray: Option<(u64, Stray)>,
+    ) -> Step<Event<'b>> {
         let normalises = self.line_endings == LineEndings::Normalise && !self.transaction.binary;
         if normalises && self.incoming.fault.is_none() {
             return self.normalised(input, consumed - content.len(), content.len());
         }
-        self.passed(consumed, content)
+        self.passed(consumed, content, stray)
     }
 
     /// A piece as it is shown, unless there is a fault.
     #[inline]
-    fn passed<'b>(&mut self, consumed: usize, content: &'b [u8]) -> Step<Event<'b>> {
+    fn passed<'b>(&mut self, consumed: usize, content: &'b [u8], stray: Option<(u64, Stray)>) -> Step<Event<'b>> {
         let limit = self.limits.message;
-        match self.line_endings {
-            _ if self.transaction.binary => {}
-            // Of two faults the one that comes first counts, wherever the pieces are cut.
-            LineEndings::Reject if self.incoming.fault.is_none() => {
-                let stray = self.incoming.strays.scan(content).filter(|(at, _)| *at < limit);
-                self.incoming.fault = stray.map(|(at, stray)| ContentFault::LineEnding { stray, at });
-            }
-            LineEndings::Note => self.incoming.noted = self.incoming.noted.or(self.incoming.strays.scan(content)),
-            _ => {}
+        if self.line_endings == LineEndings::Note {
+            self.incoming.noted = self.incoming.noted.or(stray);
+        } else if let Some((at, stray)) = stray.filter(|(at, _)| *at < limit) {
+            self.incoming.fault = Some(ContentFault::LineEnding { stray, at });
         }
         self.incoming.grow(content.len(), limit);
         if self.incoming.fault.is_some() || content.is_empty() {
