@@ -3,7 +3,7 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{Simd, mask8x32, u8x32};
 
-use crate::blocks::{Odd, first_odd};
+use crate::blocks::{Odd, first_odd, first_odd_soon};
 use crate::stray::{Disturbed, Stray, StrayScanner};
 
 /// Takes the dot-stuffing out of content and finds its end.
@@ -131,7 +131,7 @@ impl Odd for Dotted {
 fn dotted_line(input: &[u8]) -> Option<usize> {
     let mut passed = 0;
     loop {
-        passed += first_odd(input.get(passed..)?, Dotted)? + 1;
+        passed += first_odd_soon(input.get(passed..)?, Dotted)? + 1;
         if input.get(..passed)?.ends_with(b"\r\n") {
             return Some(passed);
         }
