@@ -324,20 +324,26 @@ impl Connection {
 
     /// Decodes what stands at the front of `input`.
     ///
+    /// A server that gives up in the middle of a message says so and closes: look at what it has said when it does not take what is written.
+    ///
     /// # Errors
     ///
     /// When the server says what is no reply, or speaks unasked. A connection that ends while
     /// [`is_waiting`](Self::is_waiting) ended too early.
     pub fn receive<'b>(&mut self, input: &'b [u8]) -> Result<Step<Event<'b>>, Error> {
         let over = matches!(self.session.state(), State::Tls | State::Turned | State::Closed);
-        if over || matches!(self.turn, Turn::Challenge | Turn::Content) {
+        if over || self.turn == Turn::Challenge || self.turn == Turn::Content && input.is_empty() {
             return Ok(Step::Paused);
         }
         if !self.whole_reply(input)? {
-            return Ok(Step::NeedInput);
+            return Ok(if self.turn == Turn::Content { Step::Paused } else { Step::NeedInput });
         }
         let consumed = core::mem::take(&mut self.read);
         let reply = Reply::parse(input.get(..consumed).unwrap_or_default())?;
+        if self.turn == Turn::Content && !reply.code().is_negative() {
+            // It is too early to be meant: it is read when the message has been sent.
+            return Ok(Step::Paused);
+        }
         let to = self.replied(&reply, input.len())?;
         if reply.code() == Code::NOT_AVAILABLE {
             self.session.close();
@@ -364,7 +370,10 @@ impl Connection {
                     return Err(ReplyError::TooLong { limit: self.limits.reply_line });
                 }
                 Framed::Malformed { error, .. } => return Err(ReplyError::Line(error)),
-                Framed::Incomplete => return Ok(false),
+                // Nothing that comes could make it a line.
+                Framed::Incomplete => {
+                    return self.scanner.stray().map_or(Ok(false), |error| Err(ReplyError::Line(error)));
+                }
             }
         }
     }
@@ -374,6 +383,11 @@ impl Connection {
         let code = reply.code();
         match (self.turn, self.waiting.front().copied()) {
             (Turn::Greeting, _) => Ok(self.greeted(code)),
+            (Turn::Content, _) => {
+                // The server does not wait for the end, and what was sent cannot be taken back.
+                self.session.close();
+                Ok(Subject::Content)
+            }
             (Turn::ContentReply, _) if code == Code::PER_RECIPIENT && self.prdr && !self.session.is_lmtp() => {
                 self.turn = Turn::PerRecipient;
                 Ok(Subject::Content)

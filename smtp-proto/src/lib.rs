@@ -13,6 +13,7 @@ mod extensions;
 mod grammar;
 #[cfg(feature = "idna")]
 mod idna;
+mod incoming;
 mod limits;
 mod offered;
 mod outgoing;

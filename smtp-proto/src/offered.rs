@@ -107,7 +107,7 @@ impl Offered {
     pub(crate) fn takes(&self, keyword: Keyword) -> bool {
         match keyword {
             Keyword::Auth => self.auth,
-            Keyword::Body => self.eight_bit_mime,
+            Keyword::Body => self.eight_bit_mime || self.binary_mime && self.chunking,
             Keyword::By => self.deliver_by,
             Keyword::Conneg | Keyword::Conperm => self.conversion,
             Keyword::EnvelopeId | Keyword::Notify | Keyword::OriginalRecipient | Keyword::Ret => self.dsn,

@@ -3,9 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use postrider_text_proto::{
-    Framed, LineScanner, SaslLine, Step, Stray, StrayScanner, Unstuffed, Unstuffer, foreign_line, foreign_start,
-};
+use postrider_text_proto::{Framed, LineScanner, SaslLine, Step, Stray, foreign_line, foreign_start};
 
 use crate::command::{Command, Verb};
 use crate::error::{CommandError, ContentFault, Error, Misuse};
@@ -13,6 +11,7 @@ use crate::extensions::Extensions;
 use crate::extensions::attributes::AttributeValue;
 use crate::extensions::ehlo::Capability;
 use crate::extensions::parameters::Body;
+use crate::incoming::{Incoming, Piece};
 use crate::limits::{Limits, LineEndings, Quirks};
 use crate::reply::{Code, Reply, put_hello};
 use crate::session::{Outcome, Place, Session, State};
@@ -141,20 +140,6 @@ struct Transaction {
     owed: usize,
 }
 
-/// The message that is coming in.
-#[derive(Clone, Debug, Default)]
-struct Incoming {
-    unstuffer: Unstuffer,
-    strays: StrayScanner,
-    /// Octets at the front of the buffer that the unstuffer has passed and [`LineEndings::Normalise`] has not.
-    piece: usize,
-    size: u64,
-    fault: Option<ContentFault>,
-    noted: Option<(u64, Stray)>,
-    /// A CR that ended a chunk, or that begins the octets which have not come.
-    held_cr: bool,
-}
-
 /// Who is to say what next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Turn {
@@ -191,7 +176,7 @@ impl Connection {
             session: Session::new(config.lmtp, config.tls),
             turn: Turn::Greeting,
             scanner: LineScanner::new(),
-            incoming: Incoming::default(),
+            incoming: Incoming::new(Some(config.line_endings), config.limits.message),
             extensions: config.extensions,
             limits: config.limits,
             quirks: config.quirks,
@@ -244,8 +229,11 @@ impl Connection {
         if self.turn == Turn::Sasl {
             return Ok(Step::Event { consumed, event: self.sasl(line) });
         }
-        if self.incoming.held_cr && line.as_ref().is_ok_and(|line| Verb::Burl.begins(line)) {
-            return Ok(self.parted());
+        if self.incoming.holds_cr()
+            && line.as_ref().is_ok_and(|line| Verb::Burl.begins(line))
+            && let Piece::Content { content, .. } = self.incoming.parted()
+        {
+            return Ok(Step::Event { consumed: 0, event: Event::Content(content) });
         }
         let step = self.command(line, consumed);
         if let Turn::Reply(verb) = self.turn
@@ -326,10 +314,7 @@ impl Connection {
         }
         self.errors = 0;
         let first = self.session.state() == State::Rcpt;
-        let limit = self.limits.message;
-        if self.incoming.size.saturating_add(size) > limit {
-            self.incoming.fault = self.incoming.fault.or(Some(ContentFault::TooLarge { limit }));
-        }
+        self.incoming.expect(size);
         self.turn = Turn::Chunk { left: size, last };
         Step::Event { consumed, event: Event::Chunk(Chunk { size, first, last }) }
     }
@@ -353,7 +338,8 @@ impl Connection {
         if matches!(self.session.state(), State::Mail | State::Rcpt | State::Content | State::Chunks | State::Failed) {
             self.session.content_answered();
         }
-        (self.incoming, self.transaction) = (Incoming::default(), Transaction::default());
+        self.incoming = Incoming::new(Some(self.line_endings), self.limits.message);
+        self.transaction = Transaction::default();
         self.refused = None;
     }
 
@@ -377,7 +363,7 @@ impl Connection {
             }
             Command::Burl { last, .. } => {
                 self.transaction.last = *last;
-                self.incoming.fault.map_or(Ok(()), |fault| Err(CommandError::Content(fault)))
+                self.incoming.fault().map_or(Ok(()), |fault| Err(CommandError::Content(fault)))
             }
             Command::Xclient(attributes) => {
                 self.transaction.login = matches!(attributes.find("LOGIN"), Some(AttributeValue::Known(_)));
@@ -420,6 +406,8 @@ impl Connection {
             let (smtputf8, prdr) = (parameters.smtputf8(), parameters.prdr());
             let binary = parameters.body() == Some(Body::BinaryMime);
             self.transaction = Transaction { smtputf8, prdr, binary, ..Transaction::default() };
+            let line_endings = Some(self.line_endings).filter(|_| !binary);
+            self.incoming = Incoming::new(line_endings, self.limits.message);
         } else if self.transaction.recipients >= self.limits.recipients {
             return Err(CommandError::TooManyRecipients { limit: self.limits.recipients });
         }
@@ -447,141 +435,25 @@ impl Connection {
 
     #[inline]
     fn message<'b>(&mut self, input: &'b [u8]) -> Step<Event<'b>> {
-        match (core::mem::take(&mut self.incoming.piece), self.incoming.fault) {
-            (0, _) => {}
-            (len, None) => return self.normalised(input, 0, len),
-            (len, Some(_)) => {
-                self.incoming.grow(len, self.limits.message);
-                return Step::Skip { consumed: len };
-            }
-        }
-        if let Turn::Chunk { left, last } = self.turn {
-            return self.chunk(input, left, last);
-        }
-        match self.incoming.unstuffer.next(input) {
-            Unstuffed::Content { consumed, content } => self.content(input, consumed, content),
-            Unstuffed::End { consumed } => Step::Event { consumed, event: self.content_end() },
-            Unstuffed::Incomplete => Step::NeedInput,
-        }
-    }
-
-    /// The next piece of a chunk. A CR behind which nothing has come yet is held, from one chunk to the next if need be.
-    fn chunk<'b>(&mut self, input: &'b [u8], left: u64, last: bool) -> Step<Event<'b>> {
-        let len = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let piece = input.get(..len).unwrap_or_default();
-        if self.incoming.held_cr && (len > 0 || left == 0 && last) {
-            return self.held(input, left, last);
-        }
-        let content = match piece {
-            [] if left > 0 => return Step::NeedInput,
-            [] => return Step::Event { consumed: 0, event: self.chunk_end(last) },
-            [b'\r'] if left > 1 => return Step::NeedInput,
-            [b'\r'] => {
-                self.incoming.held_cr = true;
-                self.turn = Turn::Chunk { left: 0, last };
-                return Step::Skip { consumed: 1 };
-            }
-            [before @ .., b'\r'] => before,
-            piece => piece,
+        let piece = match &mut self.turn {
+            Turn::Chunk { left, last } => self.incoming.chunk(input, left, *last),
+            _ => self.incoming.data(input),
         };
-        self.turn = Turn::Chunk { left: left - content.len() as u64, last };
-        self.content(input, content.len(), content)
-    }
-
-    /// The CR that was held, with its LF if it has one.
-    fn held<'b>(&mut self, input: &'b [u8], left: u64, last: bool) -> Step<Event<'b>> {
-        self.incoming.held_cr = false;
-        let (consumed, content) = if left > 0 && input.first() == Some(&b'\n') { (1, "\r\n") } else { (0, "\r") };
-        self.turn = Turn::Chunk { left: left - consumed as u64, last };
-        let normalises = self.line_endings == LineEndings::Normalise && !self.transaction.binary;
-        match self.passed(consumed, if normalises { b"\r\n" } else { content.as_bytes() }) {
-            Step::Skip { consumed: 0 } => self.message(input),
-            step => step,
+        match piece {
+            Piece::Content { consumed, content } => Step::Event { consumed, event: Event::Content(content) },
+            Piece::End { consumed } => Step::Event { consumed, event: self.end() },
+            Piece::Incomplete => Step::NeedInput,
+            Piece::Skip { consumed } => Step::Skip { consumed },
         }
     }
 
-    /// The CR that was held, behind which something else is fetched.
-    fn parted<'b>(&mut self) -> Step<Event<'b>> {
-        self.incoming.held_cr = false;
-        let normalises = self.line_endings == LineEndings::Normalise && !self.transaction.binary;
-        let step = self.passed(0, if normalises { b"\r\n" } else { b"\r" });
-        if self.line_endings == LineEndings::Reject && !self.transaction.binary {
-            let fault = ContentFault::LineEnding { stray: Stray::Cr, at: self.incoming.size.saturating_sub(1) };
-            self.incoming.fault = self.incoming.fault.or(Some(fault));
+    /// The end of the message, or of a chunk.
+    fn end<'b>(&mut self) -> Event<'b> {
+        if let Turn::Chunk { last: false, .. } = self.turn {
+            self.turn = Turn::ChunkReply;
+            return Event::ChunkEnd(ChunkEnd { size: self.incoming.size(), fault: self.incoming.fault() });
         }
-        step
-    }
-
-    fn chunk_end<'b>(&mut self, last: bool) -> Event<'b> {
-        if last {
-            return self.content_end();
-        }
-        self.turn = Turn::ChunkReply;
-        let size = self.incoming.size.saturating_add(u64::from(self.incoming.held_cr));
-        Event::ChunkEnd(ChunkEnd { size, fault: self.incoming.fault })
-    }
-
-    /// A piece of the message as it left the unstuffer, or a chunk.
-    #[inline]
-    fn content<'b>(&mut self, input: &'b [u8], consumed: usize, content: &'b [u8]) -> Step<Event<'b>> {
-        let normalises = self.line_endings == LineEndings::Normalise && !self.transaction.binary;
-        if normalises && self.incoming.fault.is_none() {
-            return self.normalised(input, consumed - content.len(), content.len());
-        }
-        self.passed(consumed, content)
-    }
-
-    /// A piece as it is shown, unless there is a fault.
-    #[inline]
-    fn passed<'b>(&mut self, consumed: usize, content: &'b [u8]) -> Step<Event<'b>> {
-        let limit = self.limits.message;
-        match self.line_endings {
-            _ if self.transaction.binary => {}
-            // Of two faults the one that comes first counts, wherever the pieces are cut.
-            LineEndings::Reject if self.incoming.fault.is_none() => {
-                let stray = self.incoming.strays.scan(content).filter(|(at, _)| *at < limit);
-                self.incoming.fault = stray.map(|(at, stray)| ContentFault::LineEnding { stray, at });
-            }
-            LineEndings::Note => self.incoming.noted = self.incoming.noted.or(self.incoming.strays.scan(content)),
-            _ => {}
-        }
-        self.incoming.grow(content.len(), limit);
-        if self.incoming.fault.is_some() || content.is_empty() {
-            return Step::Skip { consumed };
-        }
-        Step::Event { consumed, event: Event::Content(content) }
-    }
-
-    /// The next part of a piece whose stray line ends become CRLF. A piece ends neither in a CR whose LF is to come nor begins with an LF whose CR
-    /// is gone, so that it can be judged by itself.
-    fn normalised<'b>(&mut self, input: &'b [u8], skipped: usize, len: usize) -> Step<Event<'b>> {
-        let piece = input.get(skipped..skipped + len).unwrap_or_default();
-        let mut strays = StrayScanner::new();
-        let stray = strays.scan(piece).or_else(|| strays.finish());
-        let at = stray.map_or(len, |(at, _)| usize::try_from(at).unwrap_or(len));
-        let (taken, content) = match (at, stray) {
-            (0, Some(_)) => (1, &b"\r\n"[..]),
-            (at, _) => (at, piece.get(..at).unwrap_or_default()),
-        };
-        self.incoming.grow(content.len(), self.limits.message);
-        self.incoming.piece = len - taken;
-        let consumed = skipped + taken;
-        if content.is_empty() || self.incoming.fault.is_some() {
-            return Step::Skip { consumed };
-        }
-        Step::Event { consumed, event: Event::Content(content) }
-    }
-
-    fn content_end<'b>(&mut self) -> Event<'b> {
-        let Incoming { mut strays, size, mut fault, mut noted, .. } = core::mem::take(&mut self.incoming);
-        let last = strays.finish();
-        match self.line_endings {
-            _ if self.transaction.binary => {}
-            LineEndings::Reject => fault = fault.or(last.map(|(at, stray)| ContentFault::LineEnding { stray, at })),
-            LineEndings::Note => noted = noted.or(last),
-            LineEndings::Normalise => {}
-        }
-        self.incoming.fault = fault;
+        let (size, fault, noted) = self.incoming.finish();
         self.turn = Turn::ContentReply(if self.session.is_lmtp() { self.transaction.recipients } else { 1 });
         Event::ContentEnd(ContentEnd { size, fault, noted })
     }
@@ -602,7 +474,7 @@ impl Connection {
             }
             Turn::Over => return Err(Misuse::Closed),
             Turn::ContentReply(_) | Turn::ChunkReply if !code.is_negative() => {
-                if let Some(fault) = self.incoming.fault {
+                if let Some(fault) = self.incoming.fault() {
                     return Err(Misuse::FaultyContent { code, fault });
                 }
             }
@@ -805,15 +677,6 @@ impl Connection {
     /// 5 minutes, [RFC 5321 section 4.5.3.2.7](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2.7).
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(300)
-    }
-}
-
-impl Incoming {
-    fn grow(&mut self, octets: usize, limit: u64) {
-        self.size = self.size.saturating_add(octets as u64);
-        if self.size > limit {
-            self.fault = self.fault.or(Some(ContentFault::TooLarge { limit }));
-        }
     }
 }
 

@@ -81,7 +81,7 @@ use thiserror::Error;
 use crate::client::{Connection, Event, Subject};
 use crate::command::{Command, Verb};
 use crate::error::Misuse;
-use crate::extensions::parameters::{Body, Keyword, Parameters};
+use crate::extensions::parameters::{Body, Keyword, ParameterList, Parameters};
 use crate::extensions::timing::Otherwise;
 use crate::offered::Offered;
 use crate::reply::{Code, Reply};
@@ -93,10 +93,19 @@ use crate::types::{ForwardPath, ReversePath};
 pub struct Envelope<'m> {
     /// Where reports go.
     pub from: ReversePath<'m>,
-    /// What is said with `MAIL`. Those that the server does not offer are left out where that does no harm: see [`Unsuited`].
+    /// What is said with `MAIL`. Those that the server does not offer are left out where that does no harm: see [`Unsuited`]. `SMTPUTF8` is added where a path
+    /// needs it.
     pub parameters: Parameters<'m>,
     /// To whom.
     pub recipients: &'m [Recipient<'m>],
+}
+
+impl Envelope<'_> {
+    /// Whether its paths or its header are UTF-8.
+    fn needs_utf8(&self) -> bool {
+        let ascii = self.from.is_ascii() && self.recipients.iter().all(|recipient| recipient.to.is_ascii());
+        self.parameters.smtputf8() || !ascii
+    }
 }
 
 /// One to whom a message goes.
@@ -308,6 +317,11 @@ impl<'m> Transfer<'m> {
         }
         let mut fitting = Vec::new();
         let parameters = fitting_of(self.envelope.parameters, connection.offered(), &mut fitting);
+        let mut list = ParameterList::from(parameters);
+        if self.envelope.needs_utf8() {
+            list = list.smtputf8();
+        }
+        let parameters = list.as_parameters();
         connection.send(&Command::Mail { from: self.envelope.from, parameters }, out)?;
         (self.named, self.at, self.refused) = (0, 0, false);
         self.accepted.clear();
@@ -512,7 +526,8 @@ impl<'m> Transfer<'m> {
             .for_each(|outcome| *outcome = last.clone());
     }
 
-    /// The connection is lost: nothing more will be heard.
+    /// The connection is lost: nothing more will be heard. What the server has said before it went is for [`Connection::receive`] first, so that its reason
+    /// is kept.
     pub fn lost(&mut self) {
         if self.stage == Stage::Sent {
             for index in core::mem::take(&mut self.accepted) {
@@ -536,9 +551,6 @@ fn is_too_many(reply: &Reply<'_>) -> bool {
 /// Whether the message can go where this is offered.
 fn suits(envelope: &Envelope<'_>, offered: &Offered) -> Result<(), Unsuited> {
     let parameters = &envelope.parameters;
-    let utf8 = parameters.smtputf8()
-        || !envelope.from.is_ascii()
-        || envelope.recipients.iter().any(|recipient| !recipient.to.is_ascii());
     let strict = |recipient: &Recipient<'_>| {
         recipient.parameters.valid_since().is_some_and(|since| since.otherwise == Some(Otherwise::Reject))
     };
@@ -546,7 +558,7 @@ fn suits(envelope: &Envelope<'_>, offered: &Offered) -> Result<(), Unsuited> {
         (Some(body @ Body::EightBitMime), ..) if !offered.eight_bit_mime => Err(Unsuited::Body(body)),
         (Some(body @ Body::BinaryMime), ..) if !(offered.binary_mime && offered.chunking) => Err(Unsuited::Body(body)),
         (_, Some(size), Some(limit)) if size > limit => Err(Unsuited::TooLarge { size, limit }),
-        _ if utf8 && !offered.smtputf8 => Err(Unsuited::SmtpUtf8),
+        _ if envelope.needs_utf8() && !offered.smtputf8 => Err(Unsuited::SmtpUtf8),
         _ if parameters.require_tls() && !offered.require_tls => Err(Unsuited::RequireTls),
         _ if parameters.hold().is_some() && !offered.future_release => Err(Unsuited::Hold),
         _ if !offered.rrvs && envelope.recipients.iter().any(strict) => Err(Unsuited::ValidSince),

@@ -234,6 +234,43 @@ fn what_a_server_does_not_take_is_left_out_or_keeps_the_message_from_it() {
 }
 
 #[test]
+fn a_server_that_gives_up_in_the_middle_of_a_message_is_heard() {
+    let paths = paths(2);
+    let recipients = recipients(&paths);
+    let envelope = Envelope { from: ReversePath::Null, parameters: Parameters::NONE, recipients: &recipients };
+    let mut connection = ready(false, "PIPELINING");
+    let mut transfer = Transfer::new(envelope, connection.offered()).unwrap();
+    let (mut out, mut hear) = (Vec::new(), |transfer: &mut Transfer<'_>, connection: &mut Connection, said: &[u8]| {
+        let mut input = said;
+        while let Ok(Step::Event { consumed, event }) = connection.receive(input) {
+            transfer.heard(&event, connection);
+            input = &input[consumed..];
+        }
+    });
+    assert_eq!(transfer.speak(&mut connection, &mut out), Ok(Next::Wait));
+    hear(&mut transfer, &mut connection, b"250 ok\r\n250 ok\r\n550 no\r\n354 go\r\n");
+    assert_eq!(transfer.speak(&mut connection, &mut out), Ok(Next::Content { at: 0 }));
+    transfer.content(&mut connection, b"Subject: x\r\n", false, &mut out).unwrap();
+    assert_eq!(connection.receive(b""), Ok(Step::Paused));
+    hear(&mut transfer, &mut connection, b"552 5.3.4 too large\r\n");
+    assert!(connection.is_closed());
+    assert_eq!(transfer.speak(&mut connection, &mut out), Ok(Next::Over));
+    assert_eq!(codes(transfer.outcomes()), ["552", "550"]);
+}
+
+#[test]
+fn a_path_in_utf_8_is_announced() {
+    let paths = ["<gr\u{fc}n@b>".to_owned()];
+    let recipients = recipients(&paths);
+    let envelope = Envelope { from: ReversePath::Null, parameters: Parameters::NONE, recipients: &recipients };
+    assert_eq!(Transfer::new(envelope, ready(false, "").offered()).err(), Some(Unsuited::SmtpUtf8));
+    let mut connection = ready(false, "SMTPUTF8");
+    let transfer = Transfer::new(envelope, connection.offered()).unwrap();
+    let (_, said) = run(transfer, &mut connection, &["550 no\r\n"]);
+    assert_eq!(said[0], "MAIL FROM:<> SMTPUTF8\r\n");
+}
+
+#[test]
 fn a_connection_that_is_not_ready_says_so() {
     let recipients = [];
     let envelope = Envelope { from: ReversePath::Null, parameters: Parameters::NONE, recipients: &recipients };

@@ -1,6 +1,10 @@
 //! CR and LF that are not part of a CRLF.
 
-use crate::blocks::first_odd;
+use fearless_simd::prelude::*;
+use fearless_simd::{Simd, mask8x32, u8x32};
+
+use crate::blocks::{Odd, first_odd};
+use crate::unstuff::Dotted;
 
 /// One half of a CRLF, alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,13 @@ impl StrayScanner {
     /// A CR that ends a piece is judged with the piece that follows, or by [`finish`](Self::finish).
     #[inline]
     pub fn scan(&mut self, piece: &[u8]) -> Option<(u64, Stray)> {
+        let offset = self.offset;
+        self.scan_sound(piece).or_else(|| first_within(piece).map(|(at, stray)| (offset + at as u64, stray)))
+    }
+
+    /// [`scan`](Self::scan) of a piece whose neighbours are all known to be sound: what is left is where it meets the last one.
+    #[inline]
+    pub(crate) fn scan_sound(&mut self, piece: &[u8]) -> Option<(u64, Stray)> {
         let (Some(first), Some(last)) = (piece.first(), piece.last()) else { return None };
         let offset = self.offset;
         let seam = match (self.after_cr, *first == b'\n') {
@@ -50,7 +61,7 @@ impl StrayScanner {
         };
         self.after_cr = *last == b'\r';
         self.offset += piece.len() as u64;
-        seam.or_else(|| first_within(piece).map(|(at, stray)| (offset + at as u64, stray)))
+        seam
     }
 
     /// The content is over: a CR at its very end is stray too.
@@ -61,14 +72,28 @@ impl StrayScanner {
     }
 }
 
-/// A pair of neighbours is sound when it is CRLF or holds no CR first and no LF second.
-#[inline]
-pub(crate) fn is_sound(octet: u8, next: u8) -> bool {
-    (octet == b'\r') == (next == b'\n')
+/// A CR without its LF, or an LF without its CR.
+struct Unsound;
+
+impl Odd for Unsound {
+    #[inline(always)]
+    fn among<S: Simd>(octets: u8x32<S>, next: u8x32<S>) -> mask8x32<S> {
+        octets.simd_eq(b'\r') ^ next.simd_eq(b'\n')
+    }
+}
+
+/// What lines that end in CRLF and do not begin with a dot have none of.
+pub(crate) struct Disturbed;
+
+impl Odd for Disturbed {
+    #[inline(always)]
+    fn among<S: Simd>(octets: u8x32<S>, next: u8x32<S>) -> mask8x32<S> {
+        Unsound::among(octets, next) | Dotted::among(octets, next)
+    }
 }
 
 fn first_within(piece: &[u8]) -> Option<(usize, Stray)> {
-    let at = first_odd(piece, |octet, next, _| !is_sound(octet, next))?;
+    let at = first_odd(piece, Unsound)?;
     Some(if piece.get(at) == Some(&b'\r') { (at, Stray::Cr) } else { (at + 1, Stray::Lf) })
 }
 

@@ -2,8 +2,10 @@
 
 use alloc::vec::Vec;
 
-use crate::blocks::{first_odd, line_feed};
-use crate::stray::is_sound;
+use fearless_simd::prelude::*;
+
+use crate::blocks::{BLOCK, bits, first_odd, vector, widest};
+use crate::stray::Disturbed;
 
 /// Prepares content for the wire: every line ends in CRLF, a line that begins with a dot gets one more.
 ///
@@ -53,33 +55,22 @@ impl Stuffer {
     pub fn stuff(&mut self, content: &[u8], out: &mut Vec<u8>) {
         out.reserve(content.len());
         let mut rest = content;
-        while !rest.is_empty() {
-            rest = self.stuff_line(rest, out);
+        while let Some(first) = rest.first() {
+            match (self.0, first) {
+                (Position::LineStart, b'.') => out.push(b'.'),
+                (Position::LineStart | Position::Within, b'\n') => out.push(b'\r'),
+                _ => {}
+            }
+            let mut len = undisturbed(rest);
+            if len < LINE && rest.len() > 2 * LINE {
+                len = put_lines(rest, out);
+            } else {
+                out.extend_from_slice(rest.get(..len).unwrap_or_default());
+            }
+            let (taken, left) = rest.split_at_checked(len).unwrap_or((rest, b""));
+            self.0 = self.0.after(taken);
+            rest = left;
         }
-    }
-
-    /// Takes a line from the front of `content`; and all that follow and go out as they are, if it is such a line itself.
-    #[inline]
-    fn stuff_line<'d>(&mut self, content: &'d [u8], out: &mut Vec<u8>) -> &'d [u8] {
-        if self.0 == Position::LineStart && content.starts_with(b".") {
-            out.push(b'.');
-        }
-        let Some(at) = line_feed(content) else {
-            out.extend_from_slice(content);
-            self.0 = self.0.after(content);
-            return b"";
-        };
-        let (line, end) = content.split_at_checked(at).unwrap_or_default();
-        out.extend_from_slice(line);
-        if self.0.after(line) != Position::AfterCr {
-            out.extend_from_slice(b"\r\n");
-            self.0 = Position::LineStart;
-            return end.get(1..).unwrap_or_default();
-        }
-        let (end, rest) = end.split_at_checked(undisturbed(end)).unwrap_or((end, b""));
-        out.extend_from_slice(end);
-        self.0 = self.0.after(end);
-        rest
     }
 
     /// `content` ready for the wire as pieces of itself, with the octets to add in between.
@@ -150,19 +141,66 @@ impl<'d> Iterator for Spans<'_, 'd> {
     }
 }
 
+/// Where something disturbs so soon, it does in most lines: they are copied by [`put_lines`].
+const LINE: usize = 128;
+
+/// Appends the front of `content`, some lines, and says how many octets it took. The first octet goes out as it is.
+fn put_lines(content: &[u8], out: &mut Vec<u8>) -> usize {
+    const PIECE: usize = 1024;
+    let start = out.len();
+    // Room to write to block by block; an eighth is for what is added. If that is more, fewer lines are taken.
+    out.resize(start + PIECE + PIECE / 8, 0);
+    let content = content.get(..PIECE).unwrap_or(content);
+    let (taken, put) = put_lines_into(content, out.get_mut(start..).unwrap_or_default());
+    out.truncate(start + put);
+    taken
+}
+
+fn put_lines_into(content: &[u8], room: &mut [u8]) -> (usize, usize) {
+    widest!(put_lines_with(content, room))
+}
+
+/// Copies block by block; and what follows once more, one further on, where an octet is to be added. So no block waits for where the line ended in the
+/// last one.
+#[inline(always)]
+fn put_lines_with(simd: impl Simd, content: &[u8], room: &mut [u8]) -> (usize, usize) {
+    let (Some(first), Some(space)) = (content.first(), room.first_mut()) else { return (0, 0) };
+    *space = *first;
+    let (mut taken, mut put) = (1, 1);
+    while let Some(around) = content.get(taken - 1..).and_then(|rest| rest.first_chunk::<{ 2 * BLOCK + 1 }>())
+        && let Some(space) = room.get_mut(put..).and_then(|room| room.first_chunk_mut::<{ 4 * BLOCK }>())
+        && let (Some(before), Some((_, after))) = (around.first_chunk(), around.split_first())
+        && let (Some(block), Some(copy)) = (after.first_chunk(), space.first_chunk_mut())
+    {
+        *copy = *block;
+        let (octets, before) = (vector(simd, block), vector(simd, before));
+        let lone = bits(octets.simd_eq(b'\n') & !before.simd_eq(b'\r'));
+        let mut places = lone | bits(octets.simd_eq(b'.') & before.simd_eq(b'\n'));
+        let mut put_more = 0;
+        while places != 0 {
+            let at = places.trailing_zeros() as usize;
+            if let Some([added, copy @ ..]) =
+                space.get_mut(at + put_more..).and_then(|space| space.first_chunk_mut::<{ BLOCK + 1 }>())
+                && let Some(rest) = after.get(at..).and_then(|rest| rest.first_chunk())
+            {
+                *added = if lone >> at & 1 == 1 { b'\r' } else { b'.' };
+                *copy = *rest;
+            }
+            put_more += 1;
+            places &= places - 1;
+        }
+        taken += BLOCK;
+        put += BLOCK + put_more;
+    }
+    (taken, put)
+}
+
 /// How many octets of `content` go out as they are; its first octet does.
 ///
 /// The first line end tells how the content is kept: with LF alone the next one disturbs too, and with CRLF there may be none for long.
 #[inline]
 fn undisturbed(content: &[u8]) -> usize {
-    if content.starts_with(b"\n.") {
-        return 1;
-    }
-    match first_odd(content, |octet, next, after| !is_sound(octet, next) | ((next == b'\n') & (after == b'.'))) {
-        None => content.len(),
-        Some(at) if content.get(at..at + 2) == Some(b"\r\n") => at + 2,
-        Some(at) => at + 1,
-    }
+    first_odd(content, Disturbed).map_or(content.len(), |at| at + 1)
 }
 
 /// Counts the octets of content as a peer counts them: each line with its CRLF, without dot-stuffing and final dot.

@@ -1,8 +1,10 @@
 //! Content that ends with a line of one dot, as it is received.
 
-use memchr::memmem;
+use fearless_simd::prelude::*;
+use fearless_simd::{Simd, mask8x32, u8x32};
 
-use crate::blocks::line_feed;
+use crate::blocks::{Odd, first_odd, first_odd_soon};
+use crate::stray::{Disturbed, Stray, StrayScanner};
 
 /// Takes the dot-stuffing out of content and finds its end.
 ///
@@ -24,10 +26,6 @@ use crate::blocks::line_feed;
 #[derive(Clone, Debug)]
 pub struct Unstuffer {
     at_line_start: bool,
-    /// The last piece was one line: lines with a dot tend to follow each other.
-    dots_are_near: bool,
-    /// Built once: building it costs as much as searching several lines.
-    inner_dot: memmem::Finder<'static>,
 }
 
 /// What stands at the front of the buffer.
@@ -52,29 +50,60 @@ pub enum Unstuffed<'b> {
 
 impl Unstuffer {
     /// An unstuffer before the first octet of some content.
-    pub fn new() -> Self {
-        Self { at_line_start: true, dots_are_near: false, inner_dot: memmem::Finder::new(b"\r\n.") }
+    pub const fn new() -> Self {
+        Self { at_line_start: true }
     }
 
     /// The first piece of content in `input`.
     #[inline]
     pub fn next<'b>(&mut self, input: &'b [u8]) -> Unstuffed<'b> {
+        self.next_by(input, dotted_line)
+    }
+
+    /// The first piece of content in `input`, with what [`StrayScanner::scan`] says of it: both in one pass over the octets.
+    #[inline]
+    pub fn next_scanned<'b>(
+        &mut self,
+        input: &'b [u8],
+        strays: &mut StrayScanner,
+    ) -> (Unstuffed<'b>, Option<(u64, Stray)>) {
+        let mut sound = true;
+        let unstuffed = self.next_by(input, |input| {
+            let (line, rest) = input.split_at_checked(first_odd(input, Disturbed)? + 1)?;
+            sound = line.ends_with(b"\r\n") && rest.starts_with(b".");
+            if sound { Some(line.len()) } else { dotted_line(input) }
+        });
+        let stray = match unstuffed {
+            Unstuffed::Content { content, .. } if sound => strays.scan_sound(content),
+            Unstuffed::Content { content, .. } => strays.scan(content),
+            _ => None,
+        };
+        (unstuffed, stray)
+    }
+
+    #[inline]
+    fn next_by<'b>(&mut self, input: &'b [u8], dotted_line: impl FnOnce(&[u8]) -> Option<usize>) -> Unstuffed<'b> {
         if !self.at_line_start {
-            return self.content(input, 0);
+            return self.content(input, 0, dotted_line);
         }
         match input {
             [] | [b'.'] | [b'.', b'\r'] => Unstuffed::Incomplete,
             [b'.', b'\r', b'\n', ..] => Unstuffed::End { consumed: 3 },
-            [b'.', rest @ ..] => self.content(rest, 1),
-            _ => self.content(input, 0),
+            [b'.', rest @ ..] => self.content(rest, 1, dotted_line),
+            _ => self.content(input, 0, dotted_line),
         }
     }
 
     /// Content up to the next line that begins with a dot, or all of it. A CR at the end is held back, so that
     /// "after CRLF" is never a question of two reads.
     #[inline]
-    fn content<'b>(&mut self, input: &'b [u8], dropped: usize) -> Unstuffed<'b> {
-        let (len, at_line_start) = match self.dotted_line(input) {
+    fn content<'b>(
+        &mut self,
+        input: &'b [u8],
+        dropped: usize,
+        dotted_line: impl FnOnce(&[u8]) -> Option<usize>,
+    ) -> Unstuffed<'b> {
+        let (len, at_line_start) = match dotted_line(input) {
             Some(at) => (at, true),
             None if input.ends_with(b"\r") => (input.len() - 1, false),
             None => (input.len(), input.ends_with(b"\r\n")),
@@ -83,27 +112,31 @@ impl Unstuffer {
             return Unstuffed::Incomplete;
         }
         self.at_line_start = at_line_start;
-        self.dots_are_near = len <= NEAR;
         Unstuffed::Content { consumed: dropped + len, content: input.get(..len).unwrap_or_default() }
-    }
-
-    /// Where the next line that begins with a dot does so. The search that is fast over many lines is slow to start.
-    #[inline]
-    fn dotted_line(&self, input: &[u8]) -> Option<usize> {
-        let mut passed = 0;
-        if self.dots_are_near {
-            passed = line_feed(input)? + 1;
-            let (line, rest) = input.split_at_checked(passed)?;
-            if rest.starts_with(b".") && line.ends_with(b"\r\n") {
-                return Some(passed);
-            }
-        }
-        self.inner_dot.find(input.get(passed..)?).map(|at| passed + at + 2)
     }
 }
 
-/// A line of mail is no longer, and pieces of that length are likely to be one.
-const NEAR: usize = 100;
+/// An LF before a dot.
+pub(crate) struct Dotted;
+
+impl Odd for Dotted {
+    #[inline(always)]
+    fn among<S: Simd>(octets: u8x32<S>, next: u8x32<S>) -> mask8x32<S> {
+        octets.simd_eq(b'\n') & next.simd_eq(b'.')
+    }
+}
+
+/// Where the next line that begins with a dot does so.
+#[inline]
+fn dotted_line(input: &[u8]) -> Option<usize> {
+    let mut passed = 0;
+    loop {
+        passed += first_odd_soon(input.get(passed..)?, Dotted)? + 1;
+        if input.get(..passed)?.ends_with(b"\r\n") {
+            return Some(passed);
+        }
+    }
+}
 
 impl Default for Unstuffer {
     fn default() -> Self {
@@ -115,6 +148,7 @@ impl Default for Unstuffer {
 mod tests {
     use super::*;
     use alloc::vec::Vec;
+    use proptest::prelude::*;
 
     /// The content at the front of `wire` and how many octets it took, read in pieces of `size`.
     fn unstuff(wire: &[u8], size: usize) -> (Vec<u8>, Option<usize>) {
@@ -187,6 +221,32 @@ mod tests {
     #[test]
     fn the_end_may_follow_a_stray_cr() {
         at_every_cut(b"a\r\r\n.\r\nNEXT", b"a\r\r\n", Some(7));
+    }
+
+    proptest! {
+        #[test]
+        fn one_pass_says_what_two_say(wire in "(\r\n|\r\n\\.|\n|\r|\\.|a{1,40}){0,40}", size in 1_usize..100) {
+            let (mut two, mut one) = ((Unstuffer::new(), StrayScanner::new()), (Unstuffer::new(), StrayScanner::new()));
+            let (mut from, mut to) = (0, 0);
+            while to < wire.len() {
+                to = wire.len().min(to + size);
+                loop {
+                    let input = &wire.as_bytes()[from..to];
+                    let unstuffed = two.0.next(input);
+                    let (consumed, stray) = match unstuffed {
+                        Unstuffed::Content { consumed, content } => (consumed, two.1.scan(content)),
+                        Unstuffed::End { consumed } => (consumed, None),
+                        Unstuffed::Incomplete => (0, None),
+                    };
+                    prop_assert_eq!(one.0.next_scanned(input, &mut one.1), (unstuffed, stray));
+                    from += consumed;
+                    if consumed == 0 {
+                        break;
+                    }
+                }
+            }
+            prop_assert_eq!(one.1.finish(), two.1.finish());
+        }
     }
 
     #[test]

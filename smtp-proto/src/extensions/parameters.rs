@@ -576,6 +576,12 @@ impl fmt::Debug for Parameters<'_> {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ParameterList(Vec<u8>);
 
+impl From<Parameters<'_>> for ParameterList {
+    fn from(parameters: Parameters<'_>) -> Self {
+        Self(parameters.octets.to_vec())
+    }
+}
+
 impl ParameterList {
     /// None yet.
     pub const fn new() -> Self {
