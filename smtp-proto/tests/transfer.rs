@@ -240,7 +240,7 @@ fn a_server_that_gives_up_in_the_middle_of_a_message_is_heard() {
     let envelope = Envelope { from: ReversePath::Null, parameters: Parameters::NONE, recipients: &recipients };
     let mut connection = ready(false, "PIPELINING");
     let mut transfer = Transfer::new(envelope, connection.offered()).unwrap();
-    let (mut out, mut hear) = (Vec::new(), |transfer: &mut Transfer<'_>, connection: &mut Connection, said: &[u8]| {
+    let (mut out, hear) = (Vec::new(), |transfer: &mut Transfer<'_>, connection: &mut Connection, said: &[u8]| {
         let mut input = said;
         while let Ok(Step::Event { consumed, event }) = connection.receive(input) {
             transfer.heard(&event, connection);
