@@ -35,7 +35,7 @@ pub(super) fn data(name: &str, size: usize, dots: Dots) -> Case {
 /// 10 MB the memory has its share.
 fn gates(size: usize, dots: Dots) -> Vec<Gate> {
     let [connection, unstuffer, copied] = match dots {
-        Dots::None => [1.49, 0.6, 0.84],
+        Dots::None => [1.49, 0.67, 0.84],
         Dots::Percent(_) => [1.08, 0.57, 0.81],
         Dots::All => [1.02, 0.5, 0.61],
     };
