@@ -22,6 +22,8 @@ pub const CASES: &[Build] = &[
     || data::data("10m, no dots", 10 << 20, Dots::None),
     || data::data("10m, 2 % dots", 10 << 20, Dots::Percent(2)),
     || data::data("10m, all dots", 10 << 20, Dots::All),
+    || data::chunks("100k", 100 << 10),
+    || data::chunks("10m", 10 << 20),
     data::sent,
 ];
 

@@ -1,7 +1,8 @@
 use postrider_smtp_proto::server::{Config, Connection, Event};
 use postrider_smtp_proto::{ClientName, Command, ForwardPath, Mailbox, Parameters, Path, ReversePath};
 use postrider_smtp_proto::{Code, Reply, Step, client};
-use smtp_proto::request::receiver::DataReceiver;
+use smtp_proto::Request;
+use smtp_proto::request::receiver::{BdatReceiver, DataReceiver, RequestReceiver};
 
 use super::SMTP_PROTO;
 use crate::case::{Case, Gate};
@@ -36,7 +37,7 @@ pub(super) fn data(name: &str, size: usize, dots: Dots) -> Case {
 fn gates(size: usize, dots: Dots) -> Vec<Gate> {
     let [connection, unstuffer, copied] = match dots {
         Dots::None => [1.49, 0.67, 0.84],
-        Dots::Percent(_) => [1.08, 0.57, 0.81],
+        Dots::Percent(_) => [1.08, 0.6, 0.84],
         Dots::All => [1.02, 0.5, 0.61],
     };
     let instructions = [(CONNECTION, connection), (UNSTUFFER, unstuffer), (COPIED, copied)];
@@ -52,18 +53,78 @@ const CONNECTION: &str = "server::Connection";
 const UNSTUFFER: &str = "Unstuffer";
 const COPIED: &str = "Unstuffer, copied";
 
+/// A message of 100 KB or more in chunks of 64 KiB, `BODY=BINARYMIME`: nothing of it is looked at. smtp-proto reads the commands and copies the octets.
+pub(super) fn chunks(name: &str, size: usize) -> Case {
+    let content = message(size, Dots::Percent(2));
+    let (connection, mut out, mut theirs) = (before_chunks(), Vec::with_capacity(1 << 10), Vec::with_capacity(size));
+    let pieces: Vec<_> = content.chunks(64 << 10).collect();
+    let mut wire = Vec::new();
+    for (index, piece) in pieces.iter().enumerate() {
+        let last = if index + 1 == pieces.len() { " LAST" } else { "" };
+        wire.extend_from_slice(format!("BDAT {}{last}\r\n", piece.len()).as_bytes());
+        wire.extend_from_slice(piece);
+    }
+    Case::new(format!("smtp_proto BDAT {name}"), "message", 1, wire)
+        .ours(CONNECTION, move |wire| received_in_chunks(&connection, wire, &mut out))
+        .peer(SMTP_PROTO, move |wire| peer_in_chunks(wire, &mut theirs))
+        .floor("memcpy", copy())
+        .gate(Gate::Instructions { ours: CONNECTION, other: SMTP_PROTO, at_most: 0.5 })
+        .gate(Gate::Time { ours: CONNECTION, other: SMTP_PROTO, at_most: 0.5 })
+        .without_allocations()
+}
+
+fn received_in_chunks(connection: &Connection, wire: &[u8], out: &mut Vec<u8>) -> u64 {
+    let (mut connection, mut rest) = (connection.clone(), wire);
+    out.clear();
+    loop {
+        let (consumed, event) = match connection.receive(rest) {
+            Ok(Step::Event { consumed, event }) => (consumed, Some(event)),
+            Ok(Step::Skip { consumed }) => (consumed, None),
+            _ => return 0,
+        };
+        match event {
+            Some(Event::ContentEnd(end)) => return end.size,
+            Some(Event::ChunkEnd(_)) if connection.send(&Reply::new(Code::OK, "go on"), out).is_err() => return 0,
+            _ => {}
+        }
+        rest = &rest[consumed..];
+    }
+}
+
+fn peer_in_chunks(wire: &[u8], content: &mut Vec<u8>) -> u64 {
+    let (mut octets, mut requests) = (wire.iter(), RequestReceiver::default());
+    content.clear();
+    while let Ok(Request::Bdat { chunk_size, is_last }) = requests.ingest(&mut octets) {
+        let ended = BdatReceiver::new(chunk_size, is_last).ingest(&mut octets, content);
+        if !ended || is_last {
+            break;
+        }
+    }
+    content.len() as u64
+}
+
+fn before_chunks() -> Connection {
+    let mut config = Config::default();
+    (config.extensions.chunking, config.extensions.binary_mime) = (true, true);
+    after(
+        config,
+        &[("EHLO x\r\n", Code::OK), ("MAIL FROM:<> BODY=BINARYMIME\r\n", Code::OK), ("RCPT TO:<a@b>\r\n", Code::OK)],
+    )
+}
+
 /// A connection that has just said 354.
 fn at_data() -> Connection {
-    let (mut connection, mut out) = (Connection::new(Config::default()), Vec::new());
+    let envelope = [("EHLO x\r\n", Code::OK), ("MAIL FROM:<>\r\n", Code::OK), ("RCPT TO:<a@b>\r\n", Code::OK)];
+    after(Config::default(), &[&envelope[..], &[("DATA\r\n", Code::START_MAIL_INPUT)]].concat())
+}
+
+/// A connection that has heard these commands, and answered with these codes.
+fn after(config: Config, commands: &[(&str, Code)]) -> Connection {
+    let (mut connection, mut out) = (Connection::new(config), Vec::new());
     let mut sent = connection.send(&Reply::new(Code::READY, "x"), &mut out);
-    for (line, code) in [
-        ("EHLO x\r\n", Code::OK),
-        ("MAIL FROM:<>\r\n", Code::OK),
-        ("RCPT TO:<a@b>\r\n", Code::OK),
-        ("DATA\r\n", Code::START_MAIL_INPUT),
-    ] {
+    for (line, code) in commands {
         let heard = connection.receive(line.as_bytes()).is_ok();
-        sent = sent.and_then(|()| connection.send(&Reply::new(code, "x"), &mut out));
+        sent = sent.and_then(|()| connection.send(&Reply::new(*code, "x"), &mut out));
         assert!(heard && sent.is_ok(), "{line:?} was not taken");
     }
     connection
