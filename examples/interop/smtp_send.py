@@ -468,4 +468,4 @@ def delivered(folder, user):
 SECTIONS = [to_mailserver, refusals_by_mailserver, to_postfix, to_exim, to_dovecot, large]
 
 if __name__ == "__main__":
-    suite("smtp_send", SECTIONS, Server(limits={"message_octets": 20_000_000}))
+    suite("smtp_send", SECTIONS, Server(limits={"message_octets": 20_000_000}, submission={"foreign_senders": True}))
