@@ -9,7 +9,7 @@ use jiff::Zoned;
 use postrider_smtp_proto::server::{ChunkEnd, Config, Connection, ContentEnd, Event};
 use postrider_smtp_proto::{
     Address, AttributeValue, Attributes, ClientName, Code, Command, Escaped, Extensions, ForwardPath, Host, Limits,
-    Mailbox, Mechanism, Parameters, Reply, ReversePath, SaslLine, Secret,
+    Mailbox, Mechanism, Parameters, Reply, ReversePath, SaslLine, Secret, State,
 };
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -60,8 +60,8 @@ pub struct Smtp {
     site: Arc<Site>,
     role: Role,
     welcome: Welcome,
-    /// Who has connected.
-    proxy: IpAddr,
+    /// Whether the client may say whose session it is.
+    believed: bool,
     /// Whose session it is.
     peer: IpAddr,
     /// Our own address, which a recipient may name in brackets.
@@ -111,8 +111,9 @@ impl Smtp {
             ..Limits::default()
         };
         let submission = role == Role::Submission;
+        let believed = site.config.trust.xclient.contains(peer.ip());
         let connection = Connection::new(Config {
-            extensions: extensions(&site, role, peer.ip(), tls, false),
+            extensions: extensions(&site, role, believed, tls, false),
             limits,
             lmtp: role == Role::Lmtp,
             require_auth: submission,
@@ -128,7 +129,7 @@ impl Smtp {
             site,
             role,
             welcome,
-            proxy: peer,
+            believed,
             peer,
             local,
             client,
@@ -427,20 +428,27 @@ impl Smtp {
             Some(AttributeValue::Known(value)) => String::from_utf8(value.into_owned()).ok(),
             _ => None,
         };
-        let login = known("LOGIN");
-        let account = login.as_deref().and_then(|name| self.site.logins.accounts().find(name));
-        if login.is_some() && account.is_none() {
+        let named = matches!(attributes.find("LOGIN"), Some(AttributeValue::Known(_)));
+        let account = known("LOGIN").and_then(|name| self.site.logins.accounts().find(&name));
+        if named && account.is_none() {
             return Reply::new(Code::MAILBOX_UNAVAILABLE, "no such user").with_enhanced(5, 7, 8);
         }
-        let proxy = self.peer;
+        let by = self.peer;
         self.peer = attributes.address().unwrap_or(self.peer).to_canonical();
         self.client = known("HELO")
             .filter(|name| ClientName::new(name).is_ok_and(|name| name.host().is_some()))
             .unwrap_or_default();
         self.account = account;
         self.transaction = Transaction::default();
-        info!(peer = %self.peer, %proxy, user = self.user(), "client named by a proxy");
+        // Whoever speaks next may be the client itself, through a proxy that does not look.
+        self.believed = false;
+        self.offer(self.connection.is_secured());
+        info!(peer = %self.peer, %by, user = self.user(), "client named by a proxy");
         Reply::new(Code::READY, &self.greeting()).into_owned()
+    }
+
+    fn offer(&mut self, tls: bool) {
+        self.connection.offer(extensions(&self.site, self.role, self.believed, tls, self.certified.is_some()));
     }
 
     fn greeting(&self) -> String {
@@ -546,7 +554,13 @@ impl Session for Smtp {
                 }
                 _ => self.command(command, io).await,
             },
-            Event::Rejected(error) => Ok(self.connection.send(&error.reply(), &mut io.out)?),
+            Event::Rejected(error) => {
+                if matches!(self.connection.state(), State::Nameless | State::Ready) {
+                    // A refused chunk ends the transaction.
+                    self.transaction = Transaction::default();
+                }
+                Ok(self.connection.send(&error.reply(), &mut io.out)?)
+            }
             Event::Sasl(line) => self.sasl(line, io).await,
         }
     }
@@ -554,11 +568,12 @@ impl Session for Smtp {
     fn certified(&mut self, certificate: &[u8]) {
         let account = certificate::account_of(certificate, &self.site.config, self.site.logins.accounts());
         self.certified = account.map(|account| account.name.clone());
-        self.connection.offer(extensions(&self.site, self.role, self.proxy, true, self.certified.is_some()));
+        self.offer(true);
     }
 
     fn secured(&mut self) {
-        self.connection.offer(extensions(&self.site, self.role, self.proxy, true, self.certified.is_some()));
+        self.offer(true);
+        (self.account, self.conversation) = (None, None);
         self.client.clear();
         self.transaction = Transaction::default();
     }
@@ -575,8 +590,7 @@ impl Session for Smtp {
 }
 
 /// What is offered: logins where they are safe, to users.
-fn extensions(site: &Site, role: Role, proxy: IpAddr, tls: bool, certified: bool) -> Extensions {
-    let believed = site.config.trust.xclient.contains(proxy);
+fn extensions(site: &Site, role: Role, believed: bool, tls: bool, certified: bool) -> Extensions {
     // Reports go to users of ours only: there is nobody who would take others out.
     let reports = role == Role::Submission && !site.config.submission.foreign_senders;
     let login = role == Role::Submission && (tls || site.config.auth.plaintext);

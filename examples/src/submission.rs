@@ -104,10 +104,9 @@ impl Submission {
             }
             Part::NoField => {
                 self.keeps = true;
-                if self.complete(out) {
-                    // What was no header section before has become one, and the line must not become a part of it.
-                    out.extend_from_slice(b"\r\n");
-                }
+                self.complete(out);
+                // Programs differ on whether the header section goes on behind such a line; a Bcc that stands there must be the body's for all of them.
+                out.extend_from_slice(b"\r\n");
             }
             Part::Continues | Part::More | Part::Body => {}
         }
@@ -134,15 +133,14 @@ impl Submission {
         }
     }
 
-    /// Adds the fields that are missing. Whether there were any.
-    fn complete(&self, out: &mut Vec<u8>) -> bool {
+    /// Adds the fields that are missing.
+    fn complete(&self, out: &mut Vec<u8>) {
         if !self.has_date {
             out.extend_from_slice(format!("Date: {}\r\n", self.date).as_bytes());
         }
         if !self.has_message_id {
             out.extend_from_slice(format!("Message-ID: {}\r\n", self.message_id).as_bytes());
         }
-        !(self.has_date && self.has_message_id)
     }
 }
 
@@ -195,7 +193,7 @@ mod tests {
         if !added.is_empty() && rest.is_empty() && !kept.is_empty() && !kept.ends_with(b"\n") {
             kept.extend_from_slice(b"\r\n");
         }
-        let gap: &[u8] = if added.is_empty() || rest.is_empty() || blank > 0 { b"" } else { b"\r\n" };
+        let gap: &[u8] = if rest.is_empty() || blank > 0 { b"" } else { b"\r\n" };
         (size + blank <= LIMIT).then(|| [&kept, added.as_bytes(), gap, &rest].concat())
     }
 

@@ -203,6 +203,9 @@ impl Connection {
 
     /// Appends the next part of the message, ready for the wire, with the `BDAT` that announces it; `last` ends the message.
     ///
+    /// In LMTP a last chunk for which nobody was accepted has no reply ([RFC 2033 section 4.3](https://www.rfc-editor.org/rfc/rfc2033#section-4.3)), and servers
+    /// have been known to answer it all the same: wait for the replies to `RCPT` first.
+    ///
     /// Line ends are treated as in [`content`](Self::content), unless the message is `BODY=BINARYMIME`: then its octets go as they are. A chunk may be
     /// sent before the one before it, and the recipients, are answered, where the server lists `PIPELINING`.
     ///
@@ -575,6 +578,11 @@ impl Connection {
     /// Commands that were sent and have no reply; a message has one more.
     pub fn unanswered(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Nothing more can be said: the server expects what must not be sent.
+    pub(crate) fn abandon(&mut self) {
+        self.session.close();
     }
 
     /// What the server has listed since its last `EHLO` or `LHLO`; after `HELO`, `XCLIENT` and TLS nothing.

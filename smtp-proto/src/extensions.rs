@@ -28,7 +28,8 @@ pub struct Extensions {
     pub atrn: bool,
     /// `AUTH` with these mechanisms, [RFC 4954](https://www.rfc-editor.org/rfc/rfc4954). None: no `AUTH`.
     pub auth: Vec<Mechanism<'static>>,
-    /// `BINARYMIME`, [RFC 3030](https://www.rfc-editor.org/rfc/rfc3030). It needs [`chunking`](Self::chunking).
+    /// `BINARYMIME`, [RFC 3030](https://www.rfc-editor.org/rfc/rfc3030). It needs [`chunking`](Self::chunking), and a program that keeps each octet as it is:
+    /// [`LineEndings`](crate::LineEndings) does not apply to such a message.
     pub binary_mime: bool,
     /// `BURL` with what it can fetch, `imap` for one, [RFC 4468](https://www.rfc-editor.org/rfc/rfc4468). Not in LMTP.
     pub burl: Option<Text<'static>>,

@@ -69,7 +69,8 @@ pub struct Quirks {
 /// What becomes of a CR or LF in a message that is not part of a CRLF.
 ///
 /// [RFC 5321 section 2.3.8](https://www.rfc-editor.org/rfc/rfc5321#section-2.3.8) forbids it. It is looked for after dot-stuffing is undone: what is
-/// the message's end never depends on this choice.
+/// the message's end never depends on this choice. It does not apply to a message of `BODY=BINARYMIME`, in which such octets are what they are: whoever
+/// offers that must not hand one on with `DATA`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum LineEndings {

@@ -229,24 +229,15 @@ impl Connection {
         if self.turn == Turn::Sasl {
             return Ok(Step::Event { consumed, event: self.sasl(line) });
         }
-        if self.incoming.holds_cr()
-            && line.as_ref().is_ok_and(|line| Verb::Burl.begins(line))
-            && let Piece::Content { content, .. } = self.incoming.parted()
-        {
-            return Ok(Step::Event { consumed: 0, event: Event::Content(content) });
-        }
         let step = self.command(line, consumed);
-        if let Turn::Reply(verb) = self.turn
-            && input.len() > consumed
-            && !verb.may_be_followed()
-        {
-            self.hasty = Some(verb);
+        if let Turn::Reply(verb) = self.turn {
+            self.hasty = Some(verb).filter(|verb| input.len() > consumed && !verb.may_be_followed());
         }
         Ok(step)
     }
 
-    /// The command behind which the client has sent octets without waiting for its reply although it must be the last of a group
-    /// ([RFC 2920 section 3.1](https://www.rfc-editor.org/rfc/rfc2920#section-3.1)): `DATA`, `EHLO`, `AUTH` and the like; the last such command, if any.
+    /// The last command, if it must be the last of a group ([RFC 2920 section 3.1](https://www.rfc-editor.org/rfc/rfc2920#section-3.1)), as `DATA`, `EHLO`,
+    /// `AUTH` and the like must, and the client has sent octets behind it without waiting for its reply.
     ///
     /// Programs that send spam do, and so do attempts to slip commands into the stream of another. Nothing is lost by it here: what came too early is
     /// decoded once the reply is sent, as what it then is. Whether it is seen depends on how the octets come, which is why it is no event. What comes
@@ -274,7 +265,15 @@ impl Connection {
                 return Step::Event { consumed, event: self.reject(error, 1) };
             }
         };
-        let event = match self.admit(&command) {
+        let mut admitted = self.admit(&command);
+        if admitted.is_ok() && command.verb() == Verb::Burl && self.incoming.holds_cr() {
+            // It comes before what is fetched; then the command is looked at once more.
+            if let Piece::Content { content, .. } = self.incoming.parted() {
+                return Step::Event { consumed: 0, event: Event::Content(content) };
+            }
+            admitted = self.admit(&command);
+        }
+        let event = match admitted {
             Ok(()) => {
                 self.errors = 0;
                 self.turn = Turn::Reply(command.verb());

@@ -12,43 +12,50 @@
 //! use std::io::{Read, Write};
 //!
 //! /// Sends `message` over a connection on which `EHLO` was answered.
-//! fn send(
-//!     mut transfer: Transfer<'_>,
+//! fn send(mut transfer: Transfer<'_>, message: &[u8], connection: &mut Connection, mut server: impl Read + Write) -> Vec<Outcome> {
+//!     let (mut input, mut out) = (Vec::new(), Vec::new());
+//!     while turn(&mut transfer, message, connection, &mut server, &mut input, &mut out).unwrap_or(false) {}
+//!     // Where something went wrong, those who have no outcome yet get one.
+//!     transfer.lost();
+//!     transfer.into_outcomes()
+//! }
+//!
+//! /// Whether there is another turn.
+//! fn turn(
+//!     transfer: &mut Transfer<'_>,
 //!     message: &[u8],
 //!     connection: &mut Connection,
-//!     mut server: impl Read + Write,
-//! ) -> Result<Vec<Outcome>, Box<dyn std::error::Error>> {
-//!     let (mut input, mut out) = (Vec::new(), Vec::new());
-//!     loop {
-//!         match connection.receive(&input)? {
-//!             Step::Event { consumed, event } => {
-//!                 transfer.heard(&event, connection);
-//!                 input.drain(..consumed);
-//!                 continue;
-//!             }
-//!             Step::Skip { consumed } => drop(input.drain(..consumed)),
-//!             Step::NeedInput | Step::Paused => {}
+//!     server: &mut (impl Read + Write),
+//!     input: &mut Vec<u8>,
+//!     out: &mut Vec<u8>,
+//! ) -> Result<bool, Box<dyn std::error::Error>> {
+//!     match connection.receive(input)? {
+//!         Step::Event { consumed, event } => {
+//!             transfer.heard(&event, connection);
+//!             input.drain(..consumed);
+//!             return Ok(true);
 //!         }
-//!         match transfer.speak(connection, &mut out)? {
-//!             Next::Content { at } => {
-//!                 let rest = &message[at as usize..];
-//!                 let piece = &rest[..rest.len().min(64 * 1024)];
-//!                 transfer.content(connection, piece, piece.len() == rest.len(), &mut out)?;
-//!             }
-//!             Next::Over => return Ok(transfer.into_outcomes()),
-//!             Next::Wait => {
-//!                 server.write_all(&std::mem::take(&mut out))?;
-//!                 let mut read = [0; 4096];
-//!                 match server.read(&mut read)? {
-//!                     0 => {
-//!                         transfer.lost();
-//!                         return Ok(transfer.into_outcomes());
-//!                     }
-//!                     len => input.extend_from_slice(&read[..len]),
-//!                 }
+//!         Step::Skip { consumed } => drop(input.drain(..consumed)),
+//!         Step::NeedInput | Step::Paused => {}
+//!     }
+//!     match transfer.speak(connection, out)? {
+//!         Next::Content { at } => {
+//!             let rest = &message[at as usize..];
+//!             let piece = &rest[..rest.len().min(64 * 1024)];
+//!             transfer.content(connection, piece, piece.len() == rest.len(), out)?;
+//!             server.write_all(&std::mem::take(out))?;
+//!         }
+//!         Next::Over => return Ok(false),
+//!         Next::Wait => {
+//!             server.write_all(&std::mem::take(out))?;
+//!             let mut read = [0; 4096];
+//!             match server.read(&mut read)? {
+//!                 0 => return Err("the server closed".into()),
+//!                 len => input.extend_from_slice(&read[..len]),
 //!             }
 //!         }
 //!     }
+//!     Ok(true)
 //! }
 //! # use postrider_smtp_proto::client::Config;
 //! # use postrider_smtp_proto::transfer::{Envelope, Recipient};
@@ -68,7 +75,7 @@
 //! # let transfer = Transfer::new(envelope, connection.offered()).unwrap();
 //! # let mut said = Vec::new();
 //! # let server = Server(vec![b"250 ok\r\n550 no\r\n250 ok\r\n354 go\r\n", b"250 taken\r\n"], &mut said);
-//! # let outcomes = send(transfer, b"Subject: x\r\n\r\n.\r\n", &mut connection, server).unwrap();
+//! # let outcomes = send(transfer, b"Subject: x\r\n\r\n.\r\n", &mut connection, server);
 //! # assert!(matches!(&outcomes[..], [Outcome::Refused(_), Outcome::Taken(_)]));
 //! # assert_eq!(said, b"MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\n..\r\n.\r\n");
 //! ```
@@ -204,8 +211,12 @@ pub struct Transfer<'m> {
     named: usize,
     /// Those of them the server has accepted so far.
     accepted: Vec<usize>,
+    /// What the server has said of each recipient after the 353 of `PRDR`: it counts once the reply for all is a good one.
+    each: Vec<(usize, Reply<'static>)>,
     /// `MAIL` was refused: what answers the commands behind it means nothing.
     refused: bool,
+    /// The server answers the message for each recipient, and then for all: `PRDR`.
+    per_recipient: bool,
     /// How many recipients a transaction has been seen to take.
     most: usize,
     transactions: u32,
@@ -251,7 +262,9 @@ impl<'m> Transfer<'m> {
             group: Vec::new(),
             named: 0,
             accepted: Vec::new(),
+            each: Vec::new(),
             refused: false,
+            per_recipient: false,
             most: usize::MAX,
             transactions: 0,
             at: 0,
@@ -283,6 +296,11 @@ impl<'m> Transfer<'m> {
     pub fn speak(&mut self, connection: &mut Connection, out: &mut Vec<u8>) -> Result<Next, Misuse> {
         loop {
             if connection.is_closed() {
+                self.lost();
+            }
+            if connection.wants_content() && self.refused && connection.accepted() > 0 && !connection.is_closed() {
+                // A server that has refused the sender and takes the message all the same: there is no way to send nothing.
+                connection.abandon();
                 self.lost();
             }
             if connection.wants_content() && connection.accepted() == 0 {
@@ -323,8 +341,9 @@ impl<'m> Transfer<'m> {
         }
         let parameters = list.as_parameters();
         connection.send(&Command::Mail { from: self.envelope.from, parameters }, out)?;
-        (self.named, self.at, self.refused) = (0, 0, false);
+        (self.named, self.at, self.refused, self.per_recipient) = (0, 0, false, false);
         self.accepted.clear();
+        self.each.clear();
         self.transactions += 1;
         self.stage = Stage::Naming;
         Ok(true)
@@ -452,7 +471,13 @@ impl<'m> Transfer<'m> {
     /// Hears a reply; the connection is as it is after it.
     pub fn heard(&mut self, event: &Event<'_>, connection: &Connection) {
         let (reply, negative) = (&event.reply, event.reply.code().is_negative());
-        if reply.code() == Code::NOT_AVAILABLE {
+        if let (Code::NOT_AVAILABLE, Subject::ContentFor(index)) = (reply.code(), event.to) {
+            // What it says of one says nothing of the others, which may have the message.
+            if let Some(index) = self.group.get(index).copied().filter(|_| !self.per_recipient) {
+                self.decide(index, reply);
+            }
+            self.lost();
+        } else if reply.code() == Code::NOT_AVAILABLE {
             self.settle(&Outcome::Refused(reply.clone().into_owned()));
             self.stage = Stage::Over;
         }
@@ -467,6 +492,10 @@ impl<'m> Transfer<'m> {
             Subject::Command(Verb::Data) if negative => self.ended(reply),
             Subject::Command(Verb::Data) => self.stage = Stage::Content,
             Subject::Chunk if negative => self.ended(reply),
+            Subject::ContentFor(index) if self.per_recipient => {
+                let index = self.group.get(index).copied();
+                self.each.extend(index.map(|index| (index, reply.clone().into_owned())));
+            }
             Subject::ContentFor(index) => {
                 let index = self.group.get(index).copied();
                 index.into_iter().for_each(|index| self.decide(index, reply));
@@ -474,7 +503,7 @@ impl<'m> Transfer<'m> {
                     self.stage = Stage::Begin;
                 }
             }
-            Subject::Content if reply.code() == Code::PER_RECIPIENT => {}
+            Subject::Content if reply.code() == Code::PER_RECIPIENT => self.per_recipient = true,
             Subject::Content => self.ended(reply),
             Subject::Command(Verb::Rset) => {
                 self.stage = if negative { Stage::Over } else { Stage::Begin };
@@ -502,6 +531,8 @@ impl<'m> Transfer<'m> {
 
     /// The transaction is over, and this is the last word on it.
     fn ended(&mut self, reply: &Reply<'_>) {
+        let each = core::mem::take(&mut self.each);
+        each.iter().filter(|_| !reply.code().is_negative()).for_each(|(index, reply)| self.decide(*index, reply));
         for index in core::mem::take(&mut self.accepted) {
             self.decide(index, reply);
         }

@@ -999,6 +999,19 @@ fn a_cr_at_the_end_of_a_chunk_comes_before_what_is_fetched_after_it() {
     assert_eq!(shown(&said).concat(), "a\\rBURL");
 }
 
+/// Whatever begins like it, and where it is not offered.
+#[test]
+fn a_burl_that_is_refused_changes_nothing() {
+    for line_endings in POLICIES {
+        for refused in ["BURL imap:x", "BURLX", "BURL"] {
+            let mut config = server::Config { line_endings, ..config() };
+            config.extensions.burl = None;
+            let outcome = after_envelope(&config, &format!("BDAT 3\r\nab\r{refused}\r\nBDAT 1 LAST\r\n\n"));
+            assert_eq!(outcome.messages, [b"ab\r\n"], "{refused} with {line_endings:?}");
+        }
+    }
+}
+
 // The client's side.
 
 const OFFERED: &str =

@@ -259,6 +259,44 @@ fn a_server_that_gives_up_in_the_middle_of_a_message_is_heard() {
 }
 
 #[test]
+fn with_prdr_the_last_reply_is_the_last_word() {
+    let (paths, parameters) = (paths(2), ParameterList::new().prdr());
+    let recipients = recipients(&paths);
+    let envelope =
+        Envelope { from: ReversePath::Null, parameters: parameters.as_parameters(), recipients: &recipients };
+    let begin = "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n";
+    for (end, expected) in [
+        ("353 each\r\n250 one\r\n250 two\r\n451 not stored\r\n", ["451", "451"]),
+        ("353 each\r\n250 one\r\n550 two\r\n250 stored\r\n", ["250", "550"]),
+        ("353 each\r\n250 one\r\n", ["uncertain", "uncertain"]),
+        ("353 each\r\n250 one\r\n421 bye\r\n", ["uncertain", "uncertain"]),
+        ("550 nobody\r\n", ["550", "550"]),
+    ] {
+        let mut connection = ready(false, "PIPELINING,PRDR");
+        let transfer = Transfer::new(envelope, connection.offered()).unwrap();
+        assert_eq!(codes(&run(transfer, &mut connection, &[begin, end]).0), expected, "{end}");
+    }
+}
+
+#[test]
+fn in_lmtp_a_421_to_one_says_nothing_of_the_others() {
+    let paths = paths(2);
+    let recipients = recipients(&paths);
+    let envelope = Envelope { from: ReversePath::Null, parameters: Parameters::NONE, recipients: &recipients };
+    let mut connection = ready(true, "PIPELINING");
+    let transfer = Transfer::new(envelope, connection.offered()).unwrap();
+    let says = ["250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n", "421 bye\r\n"];
+    assert_eq!(codes(&run(transfer, &mut connection, &says).0), ["421", "uncertain"]);
+}
+
+#[test]
+fn nothing_is_sent_for_a_sender_that_was_refused() {
+    let (outcomes, said) = sends("PIPELINING", 1, Carrier::Automatic, &["550 no\r\n250 ok\r\n354 go\r\n"]);
+    assert_eq!((outcomes, said.len()), (vec!["550".to_owned()], 2));
+    assert_eq!(said[1], "");
+}
+
+#[test]
 fn a_path_in_utf_8_is_announced() {
     let paths = ["<gr\u{fc}n@b>".to_owned()];
     let recipients = recipients(&paths);
@@ -374,7 +412,9 @@ impl Minded {
             taken = named.into_iter().filter(|_| self.decide(Code::OK)).collect();
         } else if self.mood.prdr && self.next.is_multiple_of(2) && self.said_prdr() {
             taken = named.into_iter().filter(|_| self.decide(Code::OK)).collect();
-            self.send(Code::OK);
+            if !self.decide(Code::OK) {
+                taken.clear();
+            }
         } else if self.decide(Code::OK) {
             taken = named;
         }
