@@ -217,7 +217,7 @@ mod tests {
             ("From: a", format!("From: a\r\n{added}")),
             ("no header\r\nBcc: body\r\n", format!("{added}\r\nno header\r\nBcc: body\r\n")),
             ("word", format!("{added}\r\nword")),
-            ("date: a\r\nMESSAGE-ID : b\r\nno field\r\n", "date: a\r\nMESSAGE-ID : b\r\nno field\r\n".to_owned()),
+            ("date: a\r\nMESSAGE-ID : b\r\nno field\r\n", "date: a\r\nMESSAGE-ID : b\r\n\r\nno field\r\n".to_owned()),
             ("Date: a\r\n\r\nMessage-ID: body\r\n", format!("Date: a\r\n{ID}\r\nMessage-ID: body\r\n")),
             (
                 "Bcc: a,\r\n\tb,\r\n c\r\nTo: d\r\nbCC : e\r\nResent-Bcc: f\r\nBccc: g\r\n h\r\n\r\nBcc: body",

@@ -1006,7 +1006,7 @@ fn a_burl_that_is_refused_changes_nothing() {
         for refused in ["BURL imap:x", "BURLX", "BURL"] {
             let mut config = server::Config { line_endings, ..config() };
             config.extensions.burl = None;
-            let outcome = after_envelope(&config, &format!("BDAT 3\r\nab\r{refused}\r\nBDAT 1 LAST\r\n\n"));
+            let outcome = after_envelope(&config, format!("BDAT 3\r\nab\r{refused}\r\nBDAT 1 LAST\r\n\n"));
             assert_eq!(outcome.messages, [b"ab\r\n"], "{refused} with {line_endings:?}");
         }
     }
