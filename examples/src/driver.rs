@@ -376,6 +376,8 @@ impl<S: Session> Driver<S> {
     async fn converse(&mut self) -> Result<(), Failure<ErrorOf<S>>> {
         let mut deadline = None;
         while !self.session.connection().is_closed() {
+            // A peer that sends without a pause does not keep the others from their turn.
+            tokio::task::consume_budget().await;
             match self.step().await? {
                 Next::Dealt(consumed) => {
                     self.input.advance(consumed);
