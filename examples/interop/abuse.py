@@ -1,7 +1,7 @@
 """What costs a peer little and might cost the server much. Meanwhile a bystander delivers small messages, and must not notice.
 
 ABUSE_BIG=1 sends messages of 1 GiB instead of 64 MiB, and comes from ten times as many addresses; ABUSE_CROWD=32 floods the
-server through 32 connections instead of 4.
+server through 32 connections instead of 4, for ten seconds each, and lets as many large messages end at once.
 """
 
 import base64
@@ -616,6 +616,22 @@ def pump_all(port, opening, octets, seconds):
                     key.data[0] = (key.data[0] + sent) % len(octets)
 
 
+def large_at_once(server):
+    """One sync serves all messages that are ready: the others wait for it."""
+    block = (b"x" * 62 + b"\r\n") * (MIB // 64)
+    with attack(f"{CROWD} messages of 49 MiB at once", server, most=8 + CROWD // 2), contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(in_transaction(server, b"DATA")) for _ in range(CROWD)]
+        for peer in peers:
+            peer.socket.settimeout(120)
+            say_all(peer, block, 49)
+        for peer in peers:
+            peer.say(b".\r\n")
+        replies = {peer.reply()[:3] for peer in peers}
+        check(f"{CROWD} messages of 49 MiB at once: all are taken", replies == {b"250"}, replies)
+        for file in server.files():
+            file.unlink()
+
+
 def big_messages(_):
     octets = 1024 * MIB if BIG else 64 * MIB
     with Server(limits={"message_octets": 2 * octets}) as server:
@@ -724,6 +740,7 @@ SECTIONS = [
     broken_connections,
     held_back,
     crowd,
+    large_at_once,
     big_messages,
     proxies,
 ]
