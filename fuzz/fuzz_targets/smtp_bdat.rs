@@ -67,10 +67,10 @@ fn reference(wire: &[u8], line_endings: LineEndings, binary: bool) -> Vec<Part> 
         parts.push(match (last, fault) {
             (true, Some(fault)) => Part::End(Vec::new(), Some(fault), None),
             (true, None) => Part::End(normal, None, stray.filter(|_| !binary && line_endings == LineEndings::Note)),
-            // Whether a CR is part of a CRLF is not known yet, and until then it is not counted.
+            // Whether a CR is part of a CRLF is not known yet, and until then it counts as itself.
             (false, fault) => Part::ChunkEnd(
                 fault,
-                (normal.len() - usize::from(content.ends_with(b"\r")) * held(line_endings, binary)) as u64,
+                (normal.len() - usize::from(content.ends_with(b"\r")) * added(line_endings, binary)) as u64,
             ),
         });
     }
@@ -83,9 +83,9 @@ fn judged(content: &[u8]) -> &[u8] {
     before.strip_suffix(b"\r").unwrap_or(before)
 }
 
-/// Octets that a CR at the end of a chunk will have become.
-fn held(line_endings: LineEndings, binary: bool) -> usize {
-    if line_endings == LineEndings::Normalise && !binary { 2 } else { 1 }
+/// Octets that a CR alone gets to go with it.
+fn added(line_endings: LineEndings, binary: bool) -> usize {
+    usize::from(line_endings == LineEndings::Normalise && !binary)
 }
 
 /// `"BDAT" SP chunk-size [ SP end-marker ]`, with spaces at the end.

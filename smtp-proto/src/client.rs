@@ -373,10 +373,7 @@ impl Connection {
                     return Err(ReplyError::TooLong { limit: self.limits.reply_line });
                 }
                 Framed::Malformed { error, .. } => return Err(ReplyError::Line(error)),
-                // Nothing that comes could make it a line.
-                Framed::Incomplete => {
-                    return self.scanner.stray().map_or(Ok(false), |error| Err(ReplyError::Line(error)));
-                }
+                Framed::Incomplete => return Ok(false),
             }
         }
     }

@@ -56,8 +56,8 @@ pub enum Event<'b> {
     ContentEnd(ContentEnd),
     /// A command that belongs here and is offered. Answer it.
     Command(Command<'b>),
-    /// A line that was refused. [`CommandError::reply`] says so to the client; to the last chunk in LMTP it is repeated for each recipient
-    /// ([RFC 2033 section 4.3](https://www.rfc-editor.org/rfc/rfc2033#section-4.3)).
+    /// A line that was refused. [`CommandError::reply`] says so to the client; to the last chunk in LMTP it is repeated for each recipient, and where there is
+    /// none, that ends the transaction without an event ([RFC 2033 section 4.3](https://www.rfc-editor.org/rfc/rfc2033#section-4.3)).
     Rejected(CommandError),
     /// The next line of an `AUTH`. Answer with another 334 or end the `AUTH`; [`SaslLine::Cancel`] wants a 501.
     Sasl(SaslLine),

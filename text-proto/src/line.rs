@@ -131,11 +131,6 @@ impl LineScanner {
         self.unfinished(input.len(), limit)
     }
 
-    /// The first CR or LF of the unfinished line that stands alone: it will be [`Framed::Malformed`], whatever comes.
-    pub const fn stray(&self) -> Option<LineError> {
-        self.stray
-    }
-
     /// Whether the line is already too long: what comes is its rest.
     pub const fn is_skipping(&self) -> bool {
         self.dropped > 0
