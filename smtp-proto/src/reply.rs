@@ -4,10 +4,11 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
 
-use postrider_text_proto::{Escaped, Secret, ValueError, decode, encode, first_low};
+use postrider_text_proto::{Escaped, Framed, LineError, LineScanner, Secret, ValueError, decode, encode, first_low};
 
 use crate::error::ReplyError;
 use crate::extensions::ehlo::Capability;
+use crate::limits::Limits;
 use crate::types::Text;
 
 /// The three digits of a reply.
@@ -299,7 +300,21 @@ enum ReplyText<'b> {
         octets: &'b [u8],
         /// Whether enhanced codes stand before the texts.
         enhanced: bool,
+        lens: LineLens,
     },
+}
+
+/// Octets of the first lines of a reply, CRLFs included: what was found when they were checked is not sought again. 0 is not known, or more than fit.
+#[derive(Clone, Copy, Default)]
+struct LineLens([u8; 16]);
+
+impl LineLens {
+    #[inline(always)]
+    fn note(&mut self, line: usize, len: usize) {
+        if let (Some(place), Ok(len)) = (self.0.get_mut(line), u8::try_from(len)) {
+            *place = len;
+        }
+    }
 }
 
 impl Eq for Reply<'_> {}
@@ -347,8 +362,8 @@ impl<'b> Reply<'b> {
         match &self.text {
             ReplyText::One(text) => Lines::Texts(core::slice::from_ref(text).iter()),
             ReplyText::Many(lines) => Lines::Texts(lines.iter()),
-            ReplyText::Wire { octets, enhanced } => {
-                Lines::Wire { left: octets, enhanced: Some(self.code).filter(|_| *enhanced) }
+            ReplyText::Wire { octets, enhanced, lens } => {
+                Lines::Wire { left: octets, enhanced: Some(self.code).filter(|_| *enhanced), lens: lens.0.iter() }
             }
         }
     }
@@ -373,30 +388,68 @@ impl<'b> Reply<'b> {
     ///
     /// When a line has no code or another than the first, or a CR, LF or NUL within, the last line is missing, or something follows it.
     pub fn parse(octets: &'b [u8]) -> Result<Self, ReplyError> {
+        match Self::front(octets, usize::MAX) {
+            Some((consumed, reply)) if consumed == octets.len() => Ok(reply),
+            _ => Self::parse_any(octets),
+        }
+    }
+
+    /// The reply at the front of `input`, if it is all there and has no fault, and its octets. In one pass.
+    #[inline(always)]
+    fn front(input: &'b [u8], line_limit: usize) -> Option<(usize, Self)> {
+        let first: [u8; 4] = *input.first_chunk()?;
+        let [a, b, c, _] = first;
+        let code = Code::parse(&[a, b, c])?;
+        let (mut lens, mut lines, mut consumed, mut rest) = (LineLens::default(), 0, 0, input);
+        loop {
+            let (start, text): (&[u8; 4], _) = rest.split_first_chunk()?;
+            let at = first_low(text)?;
+            let (_, [b'\r', b'\n', after @ ..]) = text.split_at_checked(at)? else { return None };
+            let len = rest.len() - after.len();
+            if len > line_limit {
+                return None;
+            }
+            lens.note(lines, len);
+            consumed += len;
+            rest = after;
+            // Each begins as the first, with code and hyphen, but the last.
+            if *start == [a, b, c, b' '] {
+                break;
+            }
+            if *start != [a, b, c, b'-'] {
+                return None;
+            }
+            lines += 1;
+        }
+        let octets = input.get(..consumed)?;
+        let (enhanced, _) = EnhancedCode::split_from(octets.get(4..)?, code);
+        Some((consumed, Self { code, enhanced, text: ReplyText::Wire { octets, enhanced: enhanced.is_some(), lens } }))
+    }
+
+    /// Any reply, or what is wrong with it.
+    #[inline(never)]
+    fn parse_any(octets: &'b [u8]) -> Result<Self, ReplyError> {
         let (first, mut left) = split_line(octets)?;
         let (code, mut more) = Self::status(first)?;
         while more {
             let line;
             (line, left) = split_line(left)?;
-            // One that begins as the first, with code and hyphen, says nothing new.
-            if line.first_chunk::<4>() != first.first_chunk() {
-                let other;
-                (other, more) = Self::status(line)?;
-                if other != code {
-                    return Err(ReplyError::Mismatch { first: code, other });
-                }
+            let other;
+            (other, more) = Self::status(line)?;
+            if other != code {
+                return Err(ReplyError::Mismatch { first: code, other });
             }
         }
         if !left.is_empty() {
             return Err(ReplyError::Incomplete);
         }
         let (enhanced, _) = EnhancedCode::split_from(first.get(4..).unwrap_or_default(), code);
-        Ok(Self { code, enhanced, text: ReplyText::Wire { octets, enhanced: enhanced.is_some() } })
+        let lens = LineLens::default();
+        Ok(Self { code, enhanced, text: ReplyText::Wire { octets, enhanced: enhanced.is_some(), lens } })
     }
 
     /// The code of a line, and whether more lines follow.
-    #[inline(always)]
-    pub(crate) fn status(line: &[u8]) -> Result<(Code, bool), ReplyError> {
+    fn status(line: &[u8]) -> Result<(Code, bool), ReplyError> {
         let (digits, rest) = line.split_first_chunk().ok_or(ReplyError::Code)?;
         let code = Code::parse(digits).ok_or(ReplyError::Code)?;
         match rest.first() {
@@ -437,6 +490,98 @@ impl<'b> Reply<'b> {
     pub fn into_owned(self) -> Reply<'static> {
         let lines: Vec<_> = self.lines().map(|line| Text::received(line).into_owned()).collect();
         Reply { code: self.code, enhanced: self.enhanced, text: ReplyText::Many(Cow::Owned(lines)) }
+    }
+}
+
+/// Finds and reads the replies at the front of a buffer that grows.
+///
+/// One that is all there is looked at once. Of one that comes in pieces it keeps the position up to which octets were looked at, so that however slowly
+/// it comes the work grows with its octets alone. It holds no octets.
+///
+/// ```
+/// use postrider_smtp_proto::{Code, Limits, ReplyScanner};
+///
+/// let (mut scanner, limits) = (ReplyScanner::new(), Limits::default());
+/// assert!(scanner.next(b"250-mx.exam", &limits)?.is_none());
+/// let Some((consumed, reply)) = scanner.next(b"250-mx.example\r\n250 DSN\r\n250 OK", &limits)? else { panic!("it is all there") };
+/// assert_eq!((consumed, reply.code(), reply.lines().count()), (25, Code::OK, 2));
+/// # Ok::<(), postrider_smtp_proto::ReplyError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ReplyScanner {
+    lines: LineScanner,
+    /// Octets of the lines of an unfinished reply.
+    read: usize,
+    /// The reply at the front did not come in one piece, or has a fault: it is read line by line.
+    piecemeal: bool,
+}
+
+impl ReplyScanner {
+    /// A scanner at the start of a reply.
+    pub const fn new() -> Self {
+        Self { lines: LineScanner::new(), read: 0, piecemeal: false }
+    }
+
+    /// The first reply of `input` and its octets; `None` when its end has not come.
+    ///
+    /// `input` begins where the octets of the last reply ended: a `None` took none. Of the limits it goes by
+    /// [`reply_line`](Limits::reply_line) and [`reply`](Limits::reply).
+    ///
+    /// # Errors
+    ///
+    /// When it is no reply, or longer than allowed.
+    #[inline(always)]
+    pub fn next<'b>(&mut self, input: &'b [u8], limits: &Limits) -> Result<Option<(usize, Reply<'b>)>, ReplyError> {
+        if !self.piecemeal
+            && let Some((consumed, reply)) = Reply::front(input, limits.reply_line)
+            && consumed <= limits.reply
+        {
+            return Ok(Some((consumed, reply)));
+        }
+        self.next_piecemeal(input, limits)
+    }
+
+    #[inline(never)]
+    fn next_piecemeal<'b>(
+        &mut self,
+        input: &'b [u8],
+        limits: &Limits,
+    ) -> Result<Option<(usize, Reply<'b>)>, ReplyError> {
+        self.piecemeal = true;
+        if !self.is_whole(input, limits)? {
+            return Ok(None);
+        }
+        let consumed = core::mem::take(&mut self.read);
+        self.piecemeal = false;
+        let reply = Reply::parse_any(input.get(..consumed).unwrap_or_default())?;
+        Ok(Some((consumed, reply)))
+    }
+
+    /// Whether the front of `input` is a reply to its last line. Lines read once are not read again.
+    fn is_whole(&mut self, input: &[u8], limits: &Limits) -> Result<bool, ReplyError> {
+        let limit = limits.reply;
+        loop {
+            let rest = input.get(self.read..).unwrap_or_default();
+            match self.lines.next(rest, limits.reply_line) {
+                Framed::Line { consumed, line } => {
+                    self.read += consumed;
+                    if self.read > limit {
+                        return Err(ReplyError::TooLong { limit });
+                    }
+                    if let (_, false) = Reply::status(line)? {
+                        return Ok(true);
+                    }
+                }
+                Framed::Malformed { error: LineError::TooLong { .. }, .. } | Framed::Skip { .. } => {
+                    return Err(ReplyError::TooLong { limit: limits.reply_line });
+                }
+                Framed::Malformed { error, .. } => return Err(ReplyError::Line(error)),
+                // Nothing that comes could make it a line.
+                Framed::Incomplete => {
+                    return self.lines.stray().map_or(Ok(false), |error| Err(ReplyError::Line(error)));
+                }
+            }
+        }
     }
 }
 
@@ -501,10 +646,11 @@ fn end_reply(start: usize, out: &mut [u8]) {
 /// The lines of a reply, without codes.
 enum Lines<'r, 'b> {
     Texts(core::slice::Iter<'r, Text<'b>>),
-    /// Whole lines that were checked, and the code of the reply if enhanced codes stand before the texts.
+    /// Whole lines that were checked, their octets as far as they are known, and the code of the reply if enhanced codes stand before the texts.
     Wire {
         left: &'r [u8],
         enhanced: Option<Code>,
+        lens: core::slice::Iter<'r, u8>,
     },
 }
 
@@ -513,18 +659,28 @@ impl<'r> Iterator for Lines<'r, '_> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<&'r [u8]> {
-        let (left, enhanced) = match self {
+        let (left, enhanced, lens) = match self {
             Self::Texts(texts) => return texts.next().map(Text::as_bytes),
-            Self::Wire { left, enhanced } => (left, *enhanced),
+            Self::Wire { left, enhanced, lens } => (left, *enhanced, lens),
+        };
+        let len = match lens.next() {
+            Some(len) if *len > 0 => usize::from(*len),
+            _ => line_len(left),
         };
         let line;
-        (line, *left) = match **left {
-            [_, _, _, b'-', ..] => split_line(left).ok()?,
-            // What ends the reply needs no search.
-            _ => (left.get(..left.len().checked_sub(2)?)?, &b""[..]),
-        };
-        let text = line.get(4..).unwrap_or_default();
+        (line, *left) = left.split_at_checked(len)?;
+        let text = line.get(4..len.checked_sub(2)?).unwrap_or_default();
         Some(enhanced.map_or(text, |code| EnhancedCode::split_from(text, code).1))
+    }
+}
+
+/// Octets of the first of these lines, which were checked.
+#[inline(never)]
+fn line_len(lines: &[u8]) -> usize {
+    match lines {
+        [_, _, _, b'-', ..] => split_line(lines).map_or(0, |(_, after)| lines.len() - after.len()),
+        // What ends the reply needs no search.
+        _ => lines.len(),
     }
 }
 
