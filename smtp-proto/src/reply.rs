@@ -370,7 +370,9 @@ impl<'b> Reply<'b> {
 
     /// What the reply to `EHLO` lists: its lines but the first.
     pub fn capabilities(&self) -> impl Iterator<Item = Capability<'_>> {
-        self.lines().skip(1).map(Capability::parse)
+        let mut lines = self.lines();
+        lines.next();
+        lines.map(Capability::parse)
     }
 
     /// A challenge within `AUTH`: the text of a 334, decoded.
@@ -400,17 +402,15 @@ impl<'b> Reply<'b> {
         let first: [u8; 4] = *input.first_chunk()?;
         let [a, b, c, _] = first;
         let code = Code::parse(&[a, b, c])?;
-        let (mut lens, mut lines, mut consumed, mut rest) = (LineLens::default(), 0, 0, input);
+        let (mut lens, mut lines, mut rest) = (LineLens::default(), 0, input);
         loop {
             let (start, text): (&[u8; 4], _) = rest.split_first_chunk()?;
-            let at = first_low(text)?;
-            let (_, [b'\r', b'\n', after @ ..]) = text.split_at_checked(at)? else { return None };
-            let len = rest.len() - after.len();
-            if len > line_limit {
+            let end = first_low(text)?.checked_add(2)?;
+            let (line, after) = text.split_at_checked(end)?;
+            if !line.ends_with(b"\r\n") || end + 4 > line_limit {
                 return None;
             }
-            lens.note(lines, len);
-            consumed += len;
+            lens.note(lines, end + 4);
             rest = after;
             // Each begins as the first, with code and hyphen, but the last.
             if *start == [a, b, c, b' '] {
@@ -421,6 +421,7 @@ impl<'b> Reply<'b> {
             }
             lines += 1;
         }
+        let consumed = input.len() - rest.len();
         let octets = input.get(..consumed)?;
         let (enhanced, _) = EnhancedCode::split_from(octets.get(4..)?, code);
         Some((consumed, Self { code, enhanced, text: ReplyText::Wire { octets, enhanced: enhanced.is_some(), lens } }))
@@ -663,13 +664,17 @@ impl<'r> Iterator for Lines<'r, '_> {
             Self::Texts(texts) => return texts.next().map(Text::as_bytes),
             Self::Wire { left, enhanced, lens } => (left, *enhanced, lens),
         };
+        if left.is_empty() {
+            return None;
+        }
         let len = match lens.next() {
             Some(len) if *len > 0 => usize::from(*len),
             _ => line_len(left),
         };
         let line;
         (line, *left) = left.split_at_checked(len)?;
-        let text = line.get(4..len.checked_sub(2)?).unwrap_or_default();
+        // One without text may lack the space behind its code.
+        let text = if let [_, _, _, _, text @ .., _, _] = line { text } else { &[] };
         Some(enhanced.map_or(text, |code| EnhancedCode::split_from(text, code).1))
     }
 }

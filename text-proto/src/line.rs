@@ -177,7 +177,7 @@ pub fn first_low(octets: &[u8]) -> Option<usize> {
     let mut at = 0;
     for step in steps.iter().take(8) {
         if step.iter().fold(false, |low, octet| low | (*octet <= b'\r')) {
-            return low_of_16(step).map(|found| at + found);
+            return Some(at + low_in_16(step));
         }
         at += 16;
     }
@@ -188,21 +188,29 @@ pub fn first_low(octets: &[u8]) -> Option<usize> {
         None => low_of_few(octets),
         Some(_) if few.is_empty() => None,
         // They overlap with what was looked at.
-        Some(last) => low_of_16(last).map(|found| octets.len() - 16 + found),
+        Some(last) if last.iter().any(|octet| *octet <= b'\r') => Some(octets.len() - 16 + low_in_16(last)),
+        Some(_) => None,
     }
 }
 
+/// Where the first is among octets that have one.
 #[inline(always)]
-fn low_of_16(octets: &[u8; 16]) -> Option<usize> {
-    let (first, second) = (octets.first_chunk()?, octets.last_chunk()?);
-    low_of_8(first).or_else(|| low_of_8(second).map(|found| 8 + found))
+fn low_in_16(octets: &[u8; 16]) -> usize {
+    let [first, second] = [octets.first_chunk(), octets.last_chunk()].map(|half| half.map_or(0, marks_of_8));
+    let (marks, before) = if first != 0 { (first, 0) } else { (second, 8) };
+    before + (marks.trailing_zeros() / 8) as usize
+}
+
+/// The lowest mark is that of the first octet below 0x0E; those above it may be wrong.
+#[inline(always)]
+fn marks_of_8(octets: &[u8; 8]) -> u64 {
+    let word = u64::from_le_bytes(*octets);
+    word.wrapping_sub(0x0e0e_0e0e_0e0e_0e0e) & !word & 0x8080_8080_8080_8080
 }
 
 #[inline(always)]
 fn low_of_8(octets: &[u8; 8]) -> Option<usize> {
-    let word = u64::from_le_bytes(*octets);
-    // The lowest mark is that of the first octet below 0x0E; those above it may be wrong.
-    let marks = word.wrapping_sub(0x0e0e_0e0e_0e0e_0e0e) & !word & 0x8080_8080_8080_8080;
+    let marks = marks_of_8(octets);
     (marks != 0).then_some((marks.trailing_zeros() / 8) as usize)
 }
 
