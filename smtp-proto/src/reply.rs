@@ -300,18 +300,18 @@ enum ReplyText<'b> {
         octets: &'b [u8],
         /// Whether enhanced codes stand before the texts.
         enhanced: bool,
-        lens: LineLens,
+        lens: TextLens,
     },
 }
 
-/// Octets of the first lines of a reply, CRLFs included: what was found when they were checked is not sought again. 0 is not known, or more than fit.
+/// Octets of the texts of a reply's first lines, and one: what was found when they were checked is not sought again. 0 is not known, or more than fit.
 #[derive(Clone, Copy, Default)]
-struct LineLens([u8; 16]);
+struct TextLens([u8; 16]);
 
-impl LineLens {
+impl TextLens {
     #[inline(always)]
     fn note(&mut self, line: usize, len: usize) {
-        if let (Some(place), Ok(len)) = (self.0.get_mut(line), u8::try_from(len)) {
+        if let (Some(place), Ok(len)) = (self.0.get_mut(line), u8::try_from(len + 1)) {
             *place = len;
         }
     }
@@ -362,9 +362,12 @@ impl<'b> Reply<'b> {
         match &self.text {
             ReplyText::One(text) => Lines::Texts(core::slice::from_ref(text).iter()),
             ReplyText::Many(lines) => Lines::Texts(lines.iter()),
-            ReplyText::Wire { octets, enhanced, lens } => {
-                Lines::Wire { left: octets, enhanced: Some(self.code).filter(|_| *enhanced), lens: lens.0.iter() }
-            }
+            ReplyText::Wire { octets, enhanced, lens } => Lines::Wire {
+                left: octets,
+                enhanced: Some(self.code).filter(|_| *enhanced),
+                usual: octets.get(4..).and_then(|text| text.first_chunk()),
+                lens: lens.0.iter(),
+            },
         }
     }
 
@@ -402,7 +405,7 @@ impl<'b> Reply<'b> {
         let first: [u8; 4] = *input.first_chunk()?;
         let [a, b, c, _] = first;
         let code = Code::parse(&[a, b, c])?;
-        let (mut lens, mut lines, mut rest) = (LineLens::default(), 0, input);
+        let (mut lens, mut lines, mut rest) = (TextLens::default(), 0, input);
         loop {
             let (start, text): (&[u8; 4], _) = rest.split_first_chunk()?;
             let end = first_low(text)?.checked_add(2)?;
@@ -410,7 +413,7 @@ impl<'b> Reply<'b> {
             if !line.ends_with(b"\r\n") || end + 4 > line_limit {
                 return None;
             }
-            lens.note(lines, end + 4);
+            lens.note(lines, end - 2);
             rest = after;
             // Each begins as the first, with code and hyphen, but the last.
             if *start == [a, b, c, b' '] {
@@ -445,7 +448,7 @@ impl<'b> Reply<'b> {
             return Err(ReplyError::Incomplete);
         }
         let (enhanced, _) = EnhancedCode::split_from(first.get(4..).unwrap_or_default(), code);
-        let lens = LineLens::default();
+        let lens = TextLens::default();
         Ok(Self { code, enhanced, text: ReplyText::Wire { octets, enhanced: enhanced.is_some(), lens } })
     }
 
@@ -647,10 +650,14 @@ fn end_reply(start: usize, out: &mut [u8]) {
 /// The lines of a reply, without codes.
 enum Lines<'r, 'b> {
     Texts(core::slice::Iter<'r, Text<'b>>),
-    /// Whole lines that were checked, their octets as far as they are known, and the code of the reply if enhanced codes stand before the texts.
+    /// Whole lines that were checked.
     Wire {
         left: &'r [u8],
+        /// The code of the reply if enhanced codes stand before the texts.
         enhanced: Option<Code>,
+        /// What the first text begins with, which the others repeat: all of its enhanced code, if the last is the space behind it.
+        usual: Option<&'r [u8; 6]>,
+        /// [`TextLens`].
         lens: core::slice::Iter<'r, u8>,
     },
 }
@@ -660,33 +667,36 @@ impl<'r> Iterator for Lines<'r, '_> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<&'r [u8]> {
-        let (left, enhanced, lens) = match self {
+        let (left, enhanced, usual, lens) = match self {
             Self::Texts(texts) => return texts.next().map(Text::as_bytes),
-            Self::Wire { left, enhanced, lens } => (left, *enhanced, lens),
+            Self::Wire { left, enhanced, usual, lens } => (left, *enhanced, *usual, lens),
         };
-        if left.is_empty() {
-            return None;
+        let text;
+        (text, *left) = match lens.next() {
+            Some(len @ 1..) => {
+                let (line, after) = left.split_at_checked(5 + usize::from(*len))?;
+                (line.get(4..3 + usize::from(*len))?, after)
+            }
+            _ if left.is_empty() => return None,
+            _ => split_text(left)?,
+        };
+        let Some(code) = enhanced else { return Some(text) };
+        match text.split_first_chunk() {
+            Some((start, rest)) if start.last() == Some(&b' ') && Some(start) == usual => Some(rest),
+            _ => Some(EnhancedCode::split_from(text, code).1),
         }
-        let len = match lens.next() {
-            Some(len) if *len > 0 => usize::from(*len),
-            _ => line_len(left),
-        };
-        let line;
-        (line, *left) = left.split_at_checked(len)?;
-        // One without text may lack the space behind its code.
-        let text = if let [_, _, _, _, text @ .., _, _] = line { text } else { &[] };
-        Some(enhanced.map_or(text, |code| EnhancedCode::split_from(text, code).1))
     }
 }
 
-/// Octets of the first of these lines, which were checked.
+/// The text of the first of these lines, which were checked, and the other lines.
 #[inline(never)]
-fn line_len(lines: &[u8]) -> usize {
-    match lines {
-        [_, _, _, b'-', ..] => split_line(lines).map_or(0, |(_, after)| lines.len() - after.len()),
+fn split_text(lines: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (line, after) = match lines {
+        [_, _, _, b'-', ..] => split_line(lines).ok()?,
         // What ends the reply needs no search.
-        _ => lines.len(),
-    }
+        _ => (lines.strip_suffix(b"\r\n")?, &b""[..]),
+    };
+    Some((line.get(4..).unwrap_or_default(), after))
 }
 
 /// The line at the front of `octets`, and what follows its CRLF.

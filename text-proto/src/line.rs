@@ -177,7 +177,7 @@ pub fn first_low(octets: &[u8]) -> Option<usize> {
     let mut at = 0;
     for step in steps.iter().take(8) {
         if step.iter().fold(false, |low, octet| low | (*octet <= b'\r')) {
-            return Some(at + low_in_16(step));
+            return low_of_16(step).map(|found| at + found);
         }
         at += 16;
     }
@@ -188,17 +188,17 @@ pub fn first_low(octets: &[u8]) -> Option<usize> {
         None => low_of_few(octets),
         Some(_) if few.is_empty() => None,
         // They overlap with what was looked at.
-        Some(last) if last.iter().any(|octet| *octet <= b'\r') => Some(octets.len() - 16 + low_in_16(last)),
-        Some(_) => None,
+        Some(last) => low_of_16(last).map(|found| octets.len() - 16 + found),
     }
 }
 
-/// Where the first is among octets that have one.
 #[inline(always)]
-fn low_in_16(octets: &[u8; 16]) -> usize {
-    let [first, second] = [octets.first_chunk(), octets.last_chunk()].map(|half| half.map_or(0, marks_of_8));
-    let (marks, before) = if first != 0 { (first, 0) } else { (second, 8) };
-    before + (marks.trailing_zeros() / 8) as usize
+fn low_of_16(octets: &[u8; 16]) -> Option<usize> {
+    let (first, second) = (octets.first_chunk()?, octets.last_chunk()?);
+    if let Some(found) = low_of_8(first) {
+        return Some(found);
+    }
+    low_of_8(second).map(|found| 8 + found)
 }
 
 /// The lowest mark is that of the first octet below 0x0E; those above it may be wrong.
