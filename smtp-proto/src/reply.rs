@@ -405,7 +405,7 @@ impl<'b> Reply<'b> {
         let first: [u8; 4] = *input.first_chunk()?;
         let [a, b, c, _] = first;
         let code = Code::parse(&[a, b, c])?;
-        let (mut lens, mut lines, mut rest) = (TextLens::default(), 0, input);
+        let (mut lens, mut lines, mut rest, mut first_end) = (TextLens::default(), 0, input, 0);
         loop {
             let (start, text): (&[u8; 4], _) = rest.split_first_chunk()?;
             let end = first_low(text)?.checked_add(2)?;
@@ -414,6 +414,9 @@ impl<'b> Reply<'b> {
                 return None;
             }
             lens.note(lines, end - 2);
+            if lines == 0 {
+                first_end = end + 2;
+            }
             rest = after;
             // Each begins as the first, with code and hyphen, but the last.
             if *start == [a, b, c, b' '] {
@@ -426,7 +429,7 @@ impl<'b> Reply<'b> {
         }
         let consumed = input.len() - rest.len();
         let octets = input.get(..consumed)?;
-        let (enhanced, _) = EnhancedCode::split_from(octets.get(4..)?, code);
+        let (enhanced, _) = EnhancedCode::split_from(octets.get(4..first_end)?, code);
         Some((consumed, Self { code, enhanced, text: ReplyText::Wire { octets, enhanced: enhanced.is_some(), lens } }))
     }
 
@@ -716,5 +719,54 @@ fn split_odd_line(octets: &[u8]) -> Result<(&[u8], &[u8]), ReplyError> {
         (line, [b'\r', b'\n', rest @ ..]) => Ok((line, rest)),
         (_, b"\r") => Err(ReplyError::Incomplete),
         _ => Err(ReplyError::Octet),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The first reply of `input`, which comes in pieces of `size` octets.
+    fn scan(input: &[u8], size: usize, limits: &Limits) -> Result<Option<(usize, Reply<'static>)>, ReplyError> {
+        let mut scanner = ReplyScanner::new();
+        for end in (size..input.len()).step_by(size).chain([input.len()]) {
+            if let Some((consumed, reply)) = scanner.next(&input[..end], limits)? {
+                return Ok(Some((consumed, reply.into_owned())));
+            }
+        }
+        Ok(None)
+    }
+
+    proptest! {
+        #[test]
+        fn a_reply_is_the_same_in_one_piece_and_in_many(
+            lines in proptest::collection::vec("(250|550)[ -](5\\.1\\.1|2\\.0\\.0|2\\.10\\.1)?( ?[a-z\u{e9}]{0,20}){1,4}[\r\n\0]?|250|[0-9a ]{0,5}", 1..20),
+            long in 0..400_usize,
+        ) {
+            let (mut input, limits) = (lines.join("\r\n"), Limits { reply_line: 300, reply: 600, ..Limits::default() });
+            input.push_str(&"x".repeat(long));
+            input.push_str("\r\n");
+            let octets = input.as_bytes();
+            let whole = scan(octets, octets.len(), &limits);
+            prop_assert_eq!(&whole, &scan(octets, 1, &limits));
+            if let Ok(Some((consumed, reply))) = whole {
+                let expected = Reply::parse_any(&octets[..consumed]).map(Reply::into_owned);
+                prop_assert_eq!(expected, Ok(reply));
+            }
+        }
+
+        #[test]
+        fn sound_replies_are_read_in_one_pass_as_line_by_line(
+            texts in proptest::collection::vec("(2\\.0\\.0 ?|2\\.10\\.1 )?[a-z ]{0,40}|[a-z]{250,260}", 1..20),
+        ) {
+            let (last, more) = texts.split_last().unwrap();
+            let mut input: alloc::string::String = more.iter().map(|text| alloc::format!("250-{text}\r\n")).collect();
+            input.push_str(&alloc::format!("250 {last}\r\n"));
+            let (consumed, reply) = Reply::front(input.as_bytes(), usize::MAX).unwrap();
+            let expected = Reply::parse_any(input.as_bytes()).unwrap();
+            prop_assert_eq!((consumed, reply.enhanced()), (input.len(), expected.enhanced()));
+            prop_assert!(reply.lines().eq(expected.lines()));
+        }
     }
 }
