@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use postrider_text_proto::{Framed, LineError, LineScanner, SaslLine, Step};
+use postrider_text_proto::{SaslLine, Step};
 
 use crate::command::{Command, Verb};
 use crate::error::{Error, Misuse, ReplyError};
@@ -12,7 +12,7 @@ use crate::extensions::parameters::Body;
 use crate::limits::{Limits, LineEndings};
 use crate::offered::Offered;
 use crate::outgoing::Outgoing;
-use crate::reply::{Code, Reply};
+use crate::reply::{Code, Reply, ReplyScanner};
 use crate::session::{Outcome, Place, Session, State};
 
 /// How a client's connection begins.
@@ -69,9 +69,7 @@ pub struct Connection {
     turn: Turn,
     /// Commands without a reply, the oldest first.
     waiting: VecDeque<Sent>,
-    scanner: LineScanner,
-    /// Octets of the lines of an unfinished reply.
-    read: usize,
+    replies: ReplyScanner,
     outgoing: Outgoing,
     transaction: Transaction,
     /// What the transaction that is being sent has announced.
@@ -140,8 +138,7 @@ impl Connection {
             session,
             turn: Turn::Greeting,
             waiting: VecDeque::new(),
-            scanner: LineScanner::new(),
-            read: 0,
+            replies: ReplyScanner::new(),
             outgoing: Outgoing::default(),
             transaction: Transaction::default(),
             smtputf8: false,
@@ -338,11 +335,9 @@ impl Connection {
         if over || self.turn == Turn::Challenge || self.turn == Turn::Content && input.is_empty() {
             return Ok(Step::Paused);
         }
-        if !self.whole_reply(input)? {
+        let Some((consumed, reply)) = self.replies.next(input, &self.limits)? else {
             return Ok(if self.turn == Turn::Content { Step::Paused } else { Step::NeedInput });
-        }
-        let consumed = core::mem::take(&mut self.read);
-        let reply = Reply::parse(input.get(..consumed).unwrap_or_default())?;
+        };
         if self.turn == Turn::Content && !reply.code().is_negative() {
             // It is too early to be meant: it is read when the message has been sent.
             return Ok(Step::Paused);
@@ -352,30 +347,6 @@ impl Connection {
             self.session.close();
         }
         Ok(Step::Event { consumed, event: Event { to, reply } })
-    }
-
-    /// Whether the front of `input` is a reply to its last line. Lines read once are not read again.
-    fn whole_reply(&mut self, input: &[u8]) -> Result<bool, ReplyError> {
-        let limit = self.limits.reply;
-        loop {
-            let rest = input.get(self.read..).unwrap_or_default();
-            match self.scanner.next(rest, self.limits.reply_line) {
-                Framed::Line { consumed, line } => {
-                    self.read += consumed;
-                    if self.read > limit {
-                        return Err(ReplyError::TooLong { limit });
-                    }
-                    if let (_, false) = Reply::status(line)? {
-                        return Ok(true);
-                    }
-                }
-                Framed::Malformed { error: LineError::TooLong { .. }, .. } | Framed::Skip { .. } => {
-                    return Err(ReplyError::TooLong { limit: self.limits.reply_line });
-                }
-                Framed::Malformed { error, .. } => return Err(ReplyError::Line(error)),
-                Framed::Incomplete => return Ok(false),
-            }
-        }
     }
 
     /// What a reply answers, and what it changes.
@@ -542,7 +513,7 @@ impl Connection {
         }
         self.session.secured();
         self.ahead = self.session.clone();
-        self.scanner = LineScanner::new();
+        self.replies = ReplyScanner::new();
         self.offered = Offered::default();
         Ok(())
     }

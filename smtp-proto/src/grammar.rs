@@ -9,10 +9,11 @@ mod octets;
 use core::net::Ipv6Addr;
 
 pub(crate) use self::mailbox::is_plain_mailbox;
-pub(crate) use self::octets::{Class, all, find, is_name, run};
+pub(crate) use self::octets::{Class, all, find, is_name, run, short_name};
 use crate::limits::Quirks;
 
 /// The keyword and what follows its space.
+#[inline(always)]
 pub(crate) fn word(line: &[u8]) -> (&[u8], Option<&[u8]>) {
     split_once(line, b' ')
 }
@@ -28,9 +29,13 @@ pub(crate) fn split_once(input: &[u8], octet: u8) -> (&[u8], Option<&[u8]>) {
 
 /// Digits only: no sign, no wrapping.
 pub(crate) fn number(digits: &[u8]) -> Option<u64> {
-    if matches!(digits.len(), 1..=19) && all(digits, Class::DIGIT) {
-        // They cannot come to more than 64 bits.
-        return Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
+    if matches!(digits.len(), 1..=19) {
+        // They cannot come to more than 64 bits, if all are digits.
+        let (number, sound) = digits.iter().fold((0_u64, true), |(number, sound), octet| {
+            let digit = octet.wrapping_sub(b'0');
+            (number.wrapping_mul(10).wrapping_add(u64::from(digit)), sound & (digit <= 9))
+        });
+        return sound.then_some(number);
     }
     if digits.is_empty() {
         return None;

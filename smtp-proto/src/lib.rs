@@ -39,7 +39,7 @@ pub use crate::extensions::timing::{ByMode, DateTime, DeliverBy, Hold, Otherwise
 pub use crate::extensions::{Extensions, OtherExtension};
 pub use crate::limits::{Limits, LineEndings, Quirks};
 pub use crate::offered::Offered;
-pub use crate::reply::{Code, EnhancedCode, Reply};
+pub use crate::reply::{Code, EnhancedCode, Reply, ReplyScanner};
 pub use crate::session::{Place, State};
 pub use crate::types::{
     Address, AddressLiteral, ClientName, Domain, DomainList, ForwardPath, Host, LocalPart, Mailbox, OtherCommand, Path,

@@ -190,14 +190,22 @@ pub fn first_low(octets: &[u8]) -> Option<usize> {
 #[inline(always)]
 fn low_of_16(octets: &[u8; 16]) -> Option<usize> {
     let (first, second) = (octets.first_chunk()?, octets.last_chunk()?);
-    low_of_8(first).or_else(|| low_of_8(second).map(|found| 8 + found))
+    if let Some(found) = low_of_8(first) {
+        return Some(found);
+    }
+    low_of_8(second).map(|found| 8 + found)
+}
+
+/// The lowest mark is that of the first octet below 0x0E; those above it may be wrong.
+#[inline(always)]
+fn marks_of_8(octets: &[u8; 8]) -> u64 {
+    let word = u64::from_le_bytes(*octets);
+    word.wrapping_sub(0x0e0e_0e0e_0e0e_0e0e) & !word & 0x8080_8080_8080_8080
 }
 
 #[inline(always)]
 fn low_of_8(octets: &[u8; 8]) -> Option<usize> {
-    let word = u64::from_le_bytes(*octets);
-    // The lowest mark is that of the first octet below 0x0E; those above it may be wrong.
-    let marks = word.wrapping_sub(0x0e0e_0e0e_0e0e_0e0e) & !word & 0x8080_8080_8080_8080;
+    let marks = marks_of_8(octets);
     (marks != 0).then_some((marks.trailing_zeros() / 8) as usize)
 }
 

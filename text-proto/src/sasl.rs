@@ -78,9 +78,8 @@ impl<'b> Mechanism<'b> {
     /// When it does not follow the grammar.
     pub fn new(name: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
         let name = name.as_ref();
-        let sound = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
         match name.len() {
-            1..=20 if name.iter().all(sound) => Ok(Self(name)),
+            1..=20 if mech_chars(name) == name.len() => Ok(Self(name)),
             _ => Err(ValueError {
                 expected: "a mechanism of 1 to 20 letters, digits, '-' and '_' (RFC 4422 section 3.1)",
             }),
@@ -171,12 +170,10 @@ impl<'b> Mechanisms<'b> {
 
     /// The mechanisms, in the server's order. Words that cannot name one are passed over.
     pub fn iter(&self) -> impl Iterator<Item = Mechanism<'b>> + use<'b> {
-        let (offered, wire) = match self.0 {
-            Source::Offered(offered) => (offered, &b""[..]),
-            Source::Wire(wire) => (&[][..], wire),
-        };
-        let words = wire.split(|octet| *octet == b' ').filter_map(|word| Mechanism::new(word).ok());
-        offered.iter().copied().chain(words)
+        match self.0 {
+            Source::Offered(offered) => Names { offered: offered.iter(), wire: b"" },
+            Source::Wire(wire) => Names { offered: [].iter(), wire },
+        }
     }
 
     /// Whether `mechanism` is among them.
@@ -184,6 +181,49 @@ impl<'b> Mechanisms<'b> {
         self.iter().any(|offered| offered == mechanism)
     }
 }
+
+/// The mechanisms that are left of a list.
+struct Names<'b> {
+    offered: core::slice::Iter<'b, Mechanism<'static>>,
+    wire: &'b [u8],
+}
+
+impl<'b> Iterator for Names<'b> {
+    type Item = Mechanism<'b>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Mechanism<'b>> {
+        while !self.wire.is_empty() {
+            let (name, rest) = self.wire.split_at_checked(mech_chars(self.wire))?;
+            // What follows a name is its space, or the end; else the word names none.
+            let word_ends = rest.first().is_none_or(|octet| *octet == b' ');
+            let end = if word_ends { 0 } else { rest.iter().position(|octet| *octet == b' ').unwrap_or(rest.len()) };
+            self.wire = rest.get(end + 1..).unwrap_or_default();
+            if word_ends && matches!(name.len(), 1..=20) {
+                return Some(Mechanism(name));
+            }
+        }
+        self.offered.next().copied()
+    }
+}
+
+/// How many octets at the front are of those that names are made of.
+#[inline]
+fn mech_chars(octets: &[u8]) -> usize {
+    #[expect(clippy::indexing_slicing, reason = "the table has a place for every octet")]
+    let end = octets.iter().position(|octet| !MECH_CHAR[usize::from(*octet)]);
+    end.unwrap_or(octets.len())
+}
+
+static MECH_CHAR: [bool; 256] = {
+    let (mut table, mut octet) = ([false; 256], 0);
+    while octet < 256 {
+        #[expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "it is below 256")]
+        (table[octet] = (octet as u8).is_ascii_alphanumeric() || matches!(octet as u8, b'-' | b'_'));
+        octet += 1;
+    }
+    table
+};
 
 impl PartialEq for Mechanisms<'_> {
     fn eq(&self, other: &Self) -> bool {

@@ -1,8 +1,8 @@
 use postrider_smtp_proto::client::{Config, Connection, Event};
 use postrider_smtp_proto::{
-    Capability, ClientName, Command, ForwardPath, Mailbox, Misuse, Parameters, Path, Reply, ReversePath, Step,
+    Capability, ClientName, Command, ForwardPath, Limits, Mailbox, Misuse, Parameters, Path, Reply, ReplyScanner,
+    ReversePath, Step,
 };
-use postrider_text_proto::{Framed, LineScanner};
 use smtp_proto::response::parser::ResponseReceiver;
 use smtp_proto::{EXT_8BIT_MIME, EXT_PIPELINING, EXT_SIZE, EXT_SMTP_UTF8, EXT_START_TLS, EhloResponse};
 
@@ -11,7 +11,7 @@ use crate::case::{Case, Gate};
 use crate::checksum::Checksum;
 use crate::inputs::smtp;
 
-/// `Reply::parse` behind a `LineScanner` does what smtp-proto's `ResponseReceiver` does; that owns its text and takes bare LF. The connection does
+/// `ReplyScanner` does what smtp-proto's `ResponseReceiver` does: it frames and parses at once. That owns its text and takes bare LF. The connection does
 /// more: it writes the commands, knows which reply answers which, and is made anew for each session, which allocates.
 pub(super) fn replies() -> Case {
     Case::new("smtp_proto replies", "reply", smtp::SESSIONS * smtp::REPLIES, smtp::replies())
@@ -25,12 +25,12 @@ pub(super) fn replies() -> Case {
             move |input| sessions(input, &mut out).unwrap_or_default()
         })
         .peer(SMTP_PROTO, peer)
-        .gate(Gate::Instructions { ours: PARSE, other: SMTP_PROTO, at_most: 0.64 })
-        .gate(Gate::Time { ours: PARSE, other: SMTP_PROTO, at_most: 0.7 })
+        .gate(Gate::Instructions { ours: PARSE, other: SMTP_PROTO, at_most: 0.43 })
+        .gate(Gate::Time { ours: PARSE, other: SMTP_PROTO, at_most: 0.43 })
         .gate(Gate::NoAllocations(PARSE))
 }
 
-const PARSE: &str = "LineScanner, Reply::parse";
+const PARSE: &str = "ReplyScanner";
 
 /// A reply of ten lines, read and typed. smtp-proto owns the host's name and makes bits of the capabilities.
 pub(super) fn hellos() -> Case {
@@ -41,23 +41,18 @@ pub(super) fn hellos() -> Case {
             sum.value()
         })
         .peer(SMTP_PROTO, peer_hellos)
-        .gate(Gate::Instructions { ours: CAPABILITIES, other: SMTP_PROTO, at_most: 1.0 })
+        .gate(Gate::Instructions { ours: CAPABILITIES, other: SMTP_PROTO, at_most: 0.48 })
+        .gate(Gate::Time { ours: CAPABILITIES, other: SMTP_PROTO, at_most: 0.58 })
         .without_allocations()
 }
 
-const CAPABILITIES: &str = "LineScanner, Reply::parse, capabilities";
+const CAPABILITIES: &str = "ReplyScanner, capabilities";
 
-/// A reply ends with the line that has no hyphen behind its code.
 fn each_reply(input: &[u8], mut take: impl FnMut(&Reply<'_>)) {
-    let (mut scanner, mut rest, mut len) = (LineScanner::new(), input, 0);
-    while let Framed::Line { consumed, line } = scanner.next(&rest[len..], 4096) {
-        len += consumed;
-        if line.get(3) != Some(&b'-') {
-            let Ok(reply) = Reply::parse(&rest[..len]) else { return };
-            take(&reply);
-            rest = &rest[len..];
-            len = 0;
-        }
+    let (mut scanner, limits, mut rest) = (ReplyScanner::new(), Limits::default(), input);
+    while let Ok(Some((consumed, reply))) = scanner.next(rest, &limits) {
+        take(&reply);
+        rest = &rest[consumed..];
     }
 }
 

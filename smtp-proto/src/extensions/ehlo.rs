@@ -90,6 +90,29 @@ pub enum Capability<'b> {
     Xverp,
 }
 
+// The keywords of 4 to 8 octets.
+const ATRN: Option<u64> = grammar::short_name(b"ATRN");
+const AUTH: Option<u64> = grammar::short_name(b"AUTH");
+const BURL: Option<u64> = grammar::short_name(b"BURL");
+const CHUNKING: Option<u64> = grammar::short_name(b"CHUNKING");
+const CONNEG: Option<u64> = grammar::short_name(b"CONNEG");
+const CONPERM: Option<u64> = grammar::short_name(b"CONPERM");
+const EIGHT_BIT_MIME: Option<u64> = grammar::short_name(b"8BITMIME");
+const ETRN: Option<u64> = grammar::short_name(b"ETRN");
+const EXPN: Option<u64> = grammar::short_name(b"EXPN");
+const HELP: Option<u64> = grammar::short_name(b"HELP");
+const LIMITS: Option<u64> = grammar::short_name(b"LIMITS");
+const MTRK: Option<u64> = grammar::short_name(b"MTRK");
+const PRDR: Option<u64> = grammar::short_name(b"PRDR");
+const RRVS: Option<u64> = grammar::short_name(b"RRVS");
+const SIZE: Option<u64> = grammar::short_name(b"SIZE");
+const SMTPUTF8: Option<u64> = grammar::short_name(b"SMTPUTF8");
+const STARTTLS: Option<u64> = grammar::short_name(b"STARTTLS");
+const VRFY: Option<u64> = grammar::short_name(b"VRFY");
+const XCLIENT: Option<u64> = grammar::short_name(b"XCLIENT");
+const XFORWARD: Option<u64> = grammar::short_name(b"XFORWARD");
+const XVERP: Option<u64> = grammar::short_name(b"XVERP");
+
 /// How long a server holds messages at most. [RFC 4865 section 3](https://www.rfc-editor.org/rfc/rfc4865#section-3).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FutureRelease<'b> {
@@ -161,96 +184,85 @@ impl fmt::Debug for ServerLimits<'_> {
 
 impl<'b> Capability<'b> {
     /// Reads a capability from the text of a reply's line.
+    #[inline]
     pub fn parse(line: &'b [u8]) -> Self {
-        let (keyword, parameters) = grammar::word(line);
-        Self::known(keyword, parameters).unwrap_or(Self::Other { keyword, parameters })
+        // Most are a keyword alone, and no keyword that is known has a space.
+        Self::bare(line).unwrap_or_else(|| Self::parse_words(line))
     }
 
-    fn known(keyword: &[u8], parameters: Option<&'b [u8]>) -> Option<Self> {
-        let capability = Self::named(keyword)?;
-        let Some(words) = parameters else {
-            return match capability {
-                // They say nothing without.
-                Self::Auth(_) | Self::FutureRelease(_) | Self::Limits(_) => None,
-                capability => Some(capability),
-            };
-        };
-        match capability {
-            Self::Auth(_) => {
-                let mechanisms = Mechanisms::received(words);
-                mechanisms.iter().next().map(|_| Self::Auth(mechanisms))
-            }
-            Self::Burl(_) => Some(Self::Burl(Some(words))),
-            Self::DeliverBy(_) => {
-                let seconds = words.split(|octet| *octet == b',').next().unwrap_or_default();
-                if seconds.is_empty() {
-                    return Some(Self::DeliverBy(None));
-                }
-                let seconds = grammar::number(seconds).filter(|_| seconds.len() <= 9)?;
-                u32::try_from(seconds).ok().map(|seconds| Self::DeliverBy(Some(seconds)))
-            }
-            Self::FutureRelease(_) => {
-                let (seconds, moment) = grammar::word(words);
-                let (max_seconds, max_moment) = (hold_seconds(seconds)?, DateTime::parse(moment?)?);
-                Some(Self::FutureRelease(FutureRelease { max_seconds, max_moment }))
-            }
-            Self::Limits(_) => Some(Self::Limits(ServerLimits(LimitsSource::Wire(words)))),
-            Self::MtPriority(_) => Some(Self::MtPriority(Some(words))),
-            Self::NoSoliciting(_) => Some(Self::NoSoliciting(Some(words))),
-            Self::Size(_) => grammar::number(words).map(|octets| Self::Size(Some(octets))),
-            // RFC 6531 section 3.1: parameters that may come one day are passed over.
-            Self::SmtpUtf8 => Some(Self::SmtpUtf8),
-            Self::Xclient(_) => Some(Self::Xclient(Some(words))),
-            Self::Xforward(_) => Some(Self::Xforward(Some(words))),
+    #[inline(never)]
+    fn parse_words(line: &'b [u8]) -> Self {
+        let (keyword, parameters) = grammar::word(line);
+        let known = parameters.and_then(|words| Self::with(keyword, words));
+        known.unwrap_or(Self::Other { keyword, parameters })
+    }
+
+    /// The capability of that name, in any case of ASCII letters, that says something without parameters.
+    #[inline(always)]
+    fn bare(keyword: &[u8]) -> Option<Self> {
+        let named = |name, capability| grammar::is_name(keyword, name).then_some(capability);
+        match (keyword.len(), grammar::short_name(keyword)) {
+            (4, ATRN) => Some(Self::Atrn),
+            (4, BURL) => Some(Self::Burl(None)),
+            (4, ETRN) => Some(Self::Etrn),
+            (4, EXPN) => Some(Self::Expn),
+            (4, HELP) => Some(Self::Help),
+            (4, MTRK) => Some(Self::Mtrk),
+            (4, PRDR) => Some(Self::Prdr),
+            (4, RRVS) => Some(Self::Rrvs),
+            (4, SIZE) => Some(Self::Size(None)),
+            (4, VRFY) => Some(Self::Vrfy),
+            (5, XVERP) => Some(Self::Xverp),
+            (6, CONNEG) => Some(Self::Conneg),
+            (7, CONPERM) => Some(Self::Conperm),
+            (7, XCLIENT) => Some(Self::Xclient(None)),
+            (8, CHUNKING) => Some(Self::Chunking),
+            (8, EIGHT_BIT_MIME) => Some(Self::EightBitMime),
+            (8, SMTPUTF8) => Some(Self::SmtpUtf8),
+            (8, STARTTLS) => Some(Self::StartTls),
+            (8, XFORWARD) => Some(Self::Xforward(None)),
+            (3, _) => named("DSN", Self::Dsn),
+            (9, _) => named("DELIVERBY", Self::DeliverBy(None)).or_else(|| named("SUBMITTER", Self::Submitter)),
+            (10, _) => named("PIPELINING", Self::Pipelining)
+                .or_else(|| named("BINARYMIME", Self::BinaryMime))
+                .or_else(|| named("REQUIRETLS", Self::RequireTls)),
+            (11, _) => named("MT-PRIORITY", Self::MtPriority(None)),
+            (13, _) => named("NO-SOLICITING", Self::NoSoliciting(None)),
+            (19, _) => named("ENHANCEDSTATUSCODES", Self::EnhancedStatusCodes),
             _ => None,
         }
     }
 
-    /// The capability of that name, without parameters, in any case of ASCII letters.
-    fn named(keyword: &[u8]) -> Option<Self> {
-        macro_rules! named {
-            ($name:literal, $capability:expr) => {
-                if grammar::is_name(keyword, $name) { Some($capability) } else { None }
-            };
+    /// The capability of that name, in any case of ASCII letters, with these parameters.
+    #[inline(always)]
+    fn with(keyword: &[u8], words: &'b [u8]) -> Option<Self> {
+        match (keyword.len(), grammar::short_name(keyword)) {
+            (4, AUTH) => {
+                let mechanisms = Mechanisms::received(words);
+                mechanisms.iter().next().map(|_| Self::Auth(mechanisms))
+            }
+            (4, SIZE) => grammar::number(words).map(|octets| Self::Size(Some(octets))),
+            // RFC 6531 section 3.1: parameters that may come one day are passed over.
+            (8, SMTPUTF8) => Some(Self::SmtpUtf8),
+            _ => Self::rare(keyword, words),
         }
-        match (keyword.len(), keyword.first()? | 0x20) {
-            (3, b'd') => named!("DSN", Self::Dsn),
-            (4, b'a') if keyword.get(1)? | 0x20 == b't' => named!("ATRN", Self::Atrn),
-            (4, b'a') => named!("AUTH", Self::Auth(Mechanisms::received(b""))),
-            (4, b'b') => named!("BURL", Self::Burl(None)),
-            (4, b'e') if keyword.get(1)? | 0x20 == b't' => named!("ETRN", Self::Etrn),
-            (4, b'e') => named!("EXPN", Self::Expn),
-            (4, b'h') => named!("HELP", Self::Help),
-            (4, b'm') => named!("MTRK", Self::Mtrk),
-            (4, b'p') => named!("PRDR", Self::Prdr),
-            (4, b'r') => named!("RRVS", Self::Rrvs),
-            (4, b's') => named!("SIZE", Self::Size(None)),
-            (4, b'v') => named!("VRFY", Self::Vrfy),
-            (5, b'x') => named!("XVERP", Self::Xverp),
-            (6, b'c') => named!("CONNEG", Self::Conneg),
-            (6, b'l') => named!("LIMITS", Self::Limits(ServerLimits(LimitsSource::Wire(b"")))),
-            (7, b'c') => named!("CONPERM", Self::Conperm),
-            (7, b'x') => named!("XCLIENT", Self::Xclient(None)),
-            (8, b'8') => named!("8BITMIME", Self::EightBitMime),
-            (8, b'c') => named!("CHUNKING", Self::Chunking),
-            (8, b's') if keyword.get(1)? | 0x20 == b't' => named!("STARTTLS", Self::StartTls),
-            (8, b's') => named!("SMTPUTF8", Self::SmtpUtf8),
-            (8, b'x') => named!("XFORWARD", Self::Xforward(None)),
-            (9, b'd') => named!("DELIVERBY", Self::DeliverBy(None)),
-            (9, b's') => named!("SUBMITTER", Self::Submitter),
-            (10, b'b') => named!("BINARYMIME", Self::BinaryMime),
-            (10, b'p') => named!("PIPELINING", Self::Pipelining),
-            (10, b'r') => named!("REQUIRETLS", Self::RequireTls),
-            (11, b'm') => named!("MT-PRIORITY", Self::MtPriority(None)),
-            (13, b'f') => named!(
-                "FUTURERELEASE",
-                Self::FutureRelease(FutureRelease {
-                    max_seconds: 1,
-                    max_moment: DateTime::parse(b"1970-01-01T00:00:00Z")?
-                })
-            ),
-            (13, b'n') => named!("NO-SOLICITING", Self::NoSoliciting(None)),
-            (19, b'e') => named!("ENHANCEDSTATUSCODES", Self::EnhancedStatusCodes),
+    }
+
+    #[inline(never)]
+    fn rare(keyword: &[u8], words: &'b [u8]) -> Option<Self> {
+        match (keyword.len(), grammar::short_name(keyword)) {
+            (4, BURL) => Some(Self::Burl(Some(words))),
+            (6, LIMITS) => Some(Self::Limits(ServerLimits(LimitsSource::Wire(words)))),
+            (7, XCLIENT) => Some(Self::Xclient(Some(words))),
+            (8, XFORWARD) => Some(Self::Xforward(Some(words))),
+            (9, _) if grammar::is_name(keyword, "DELIVERBY") => deliver_by(words),
+            (11, _) if grammar::is_name(keyword, "MT-PRIORITY") => Some(Self::MtPriority(Some(words))),
+            (13, _) if grammar::is_name(keyword, "NO-SOLICITING") => Some(Self::NoSoliciting(Some(words))),
+            (13, _) if grammar::is_name(keyword, "FUTURERELEASE") => {
+                let (seconds, moment) = grammar::word(words);
+                let (max_seconds, max_moment) = (hold_seconds(seconds)?, DateTime::parse(moment?)?);
+                Some(Self::FutureRelease(FutureRelease { max_seconds, max_moment }))
+            }
             _ => None,
         }
     }
@@ -328,6 +340,19 @@ impl<'b> Capability<'b> {
             Self::Xverp => "XVERP",
         }
     }
+}
+
+/// ```abnf
+/// deliverby-param = min-by-time *( "," extension-token )
+/// min-by-time     = [1*9DIGIT]
+/// ```
+fn deliver_by<'b>(words: &[u8]) -> Option<Capability<'b>> {
+    let (seconds, _) = grammar::split_once(words, b',');
+    if seconds.is_empty() {
+        return Some(Capability::DeliverBy(None));
+    }
+    let seconds = grammar::number(seconds).filter(|_| seconds.len() <= 9)?;
+    u32::try_from(seconds).ok().map(|seconds| Capability::DeliverBy(Some(seconds)))
 }
 
 fn put(parameter: &[u8], out: &mut Vec<u8>) {

@@ -92,34 +92,54 @@ pub(crate) fn all(input: &[u8], class: Class) -> bool {
 /// Where `octet` is first, eight octets at a time: what is sought here is near, and a search with SIMD takes longer to begin.
 #[inline(always)]
 pub(crate) fn find(input: &[u8], octet: u8) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let pattern = u64::from(octet) * ONES;
-    let (words, rest) = input.as_chunks::<8>();
+    let (words, rest) = input.as_chunks();
     let mut at = 0;
     for word in words {
-        let differing = u64::from_le_bytes(*word) ^ pattern;
-        // The lowest mark is that of the first octet that is 0; those above it may be wrong.
-        let marks = differing.wrapping_sub(ONES) & !differing & HIGHS;
-        if marks != 0 {
-            return Some(at + (marks.trailing_zeros() / 8) as usize);
+        if let Some(found) = find_in_8(word, octet) {
+            return Some(at + found);
         }
         at += 8;
     }
-    rest.iter().position(|found| *found == octet).map(|found| at + found)
+    match input.last_chunk() {
+        None => rest.iter().position(|found| *found == octet),
+        Some(_) if rest.is_empty() => None,
+        // They overlap with what was looked at.
+        Some(last) => find_in_8(last, octet).map(|found| input.len() - 8 + found),
+    }
 }
 
-/// Whether `word` is `name` in any case of ASCII letters. A name is of capital letters, digits and hyphens; those of 4 to 16 octets are compared fast.
+#[inline(always)]
+fn find_in_8(octets: &[u8; 8], octet: u8) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let differing = u64::from_le_bytes(*octets) ^ (u64::from(octet) * ONES);
+    // The lowest mark is that of the first octet that is 0; those above it may be wrong.
+    let marks = differing.wrapping_sub(ONES) & !differing & HIGHS;
+    (marks != 0).then_some((marks.trailing_zeros() / 8) as usize)
+}
+
+/// A word of 4 to 8 octets as a number: that of a name in any case of ASCII letters, and of no other word as long.
+#[inline(always)]
+pub(crate) const fn short_name(word: &[u8]) -> Option<u64> {
+    if word.len() > 8 {
+        return None;
+    }
+    let Some(ends) = ends_of_4(word) else { return None };
+    // What has the bit 0x40 and is not a letter becomes nothing that names are made of.
+    Some(ends & !((ends & 0x4040_4040_4040_4040) >> 1))
+}
+
+/// Whether `word` is `name` in any case of ASCII letters. A name is of capital letters, digits and hyphens; those of 4 to 24 octets are compared fast.
 #[inline(always)]
 pub(crate) fn is_name(word: &[u8], name: &str) -> bool {
     let name = name.as_bytes();
     word.len() == name.len()
         && match name.len() {
             4..=8 => ends_of_4(word).zip(ends_of_4(name)).is_some_and(are_alike),
-            9..=16 => {
-                ends_of_8(word).zip(ends_of_8(name)).is_some_and(|((first, last), (first_of_name, last_of_name))| {
-                    are_alike((first, first_of_name)) && are_alike((last, last_of_name))
-                })
+            9..=16 => are_ends_alike(word, name),
+            17..=24 => {
+                let middle = |octets: &[u8]| octets.get(8..)?.first_chunk().map(|middle| u64::from_le_bytes(*middle));
+                middle(word).zip(middle(name)).is_some_and(are_alike) && are_ends_alike(word, name)
             }
             _ => word.eq_ignore_ascii_case(name),
         }
@@ -127,15 +147,19 @@ pub(crate) fn is_name(word: &[u8], name: &str) -> bool {
 
 /// The first four octets and the last, which may overlap.
 #[inline(always)]
-fn ends_of_4(octets: &[u8]) -> Option<u64> {
-    let (first, last) = (u32::from_le_bytes(*octets.first_chunk()?), u32::from_le_bytes(*octets.last_chunk()?));
-    Some(u64::from(first) << 32 | u64::from(last))
+const fn ends_of_4(octets: &[u8]) -> Option<u64> {
+    let (Some(first), Some(last)) = (octets.first_chunk(), octets.last_chunk()) else { return None };
+    Some((u32::from_le_bytes(*first) as u64) << 32 | u32::from_le_bytes(*last) as u64)
 }
 
-/// The first eight octets and the last, which may overlap.
+/// Of the first eight octets and the last, which may overlap.
 #[inline(always)]
-fn ends_of_8(octets: &[u8]) -> Option<(u64, u64)> {
-    Some((u64::from_le_bytes(*octets.first_chunk()?), u64::from_le_bytes(*octets.last_chunk()?)))
+fn are_ends_alike(word: &[u8], name: &[u8]) -> bool {
+    let ends =
+        |octets: &[u8]| Some((u64::from_le_bytes(*octets.first_chunk()?), u64::from_le_bytes(*octets.last_chunk()?)));
+    ends(word).zip(ends(name)).is_some_and(|((first, last), (first_of_name, last_of_name))| {
+        are_alike((first, first_of_name)) && are_alike((last, last_of_name))
+    })
 }
 
 /// Of the octets of names only letters have the bit 0x40, and only letters may differ in 0x20.
@@ -188,13 +212,19 @@ mod tests {
         }
 
         #[test]
-        fn names_are_told_by_each_octet(name in "[A-Z0-9-]{1,20}", case: [bool; 20], place: usize, octet: u8) {
+        fn names_are_told_by_each_octet(name in "[A-Z0-9-]{1,26}", case: [bool; 26], place: usize, octet: u8) {
             let mut word: Vec<u8> = name.bytes().zip(case).map(|(octet, lower)| if lower { octet.to_ascii_lowercase() } else { octet }).collect();
             prop_assert!(is_name(&word, &name));
             prop_assert!(!is_name(&word[1..], &name));
+            prop_assert_eq!(short_name(&word), short_name(name.as_bytes()));
+            prop_assert_eq!(short_name(&word).is_some(), matches!(name.len(), 4..=8));
             let place = place % word.len();
             word[place] = octet;
-            prop_assert_eq!(is_name(&word, &name), word.eq_ignore_ascii_case(name.as_bytes()));
+            let alike = word.eq_ignore_ascii_case(name.as_bytes());
+            prop_assert_eq!(is_name(&word, &name), alike);
+            if let Some(number) = short_name(&word) {
+                prop_assert_eq!(short_name(name.as_bytes()) == Some(number), alike);
+            }
         }
     }
 }
