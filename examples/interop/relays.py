@@ -496,7 +496,7 @@ def swaks_by_xclient(_):
             right = all(reply[:1] == b"5" for reply in replies[1:3]) and replies[3].startswith(b"250")
             check("XCLIENT and XFORWARD, not trusted: refused, the session goes on", right, replies)
         log = server.log.read_text()
-        check("XCLIENT: the log names both", '"peer":"192.0.2.9"' in log and f'"proxy":"{TRUSTED}"' in log, log)
+        check("XCLIENT: the log names both", '"peer":"192.0.2.9"' in log and f'"by":"{TRUSTED}"' in log, log)
 
 
 @left_out

@@ -430,7 +430,8 @@ impl Smtp {
         };
         let named = matches!(attributes.find("LOGIN"), Some(AttributeValue::Known(_)));
         let account = known("LOGIN").and_then(|name| self.site.logins.accounts().find(&name));
-        if named && account.is_none() {
+        // Where nobody has to be logged in, a server in front may have users that are none of ours.
+        if named && account.is_none() && self.role == Role::Submission {
             return Reply::new(Code::MAILBOX_UNAVAILABLE, "no such user").with_enhanced(5, 7, 8);
         }
         let by = self.peer;

@@ -145,6 +145,11 @@ fn a_server_in_front_speaks_for_its_clients_if_it_is_believed() {
     assert!(peer.ask("x\r\n.").starts_with("250"));
     assert!(stored(&site, "anna").contains("Received: from far.example ([192.0.2.9])"), "{}", stored(&site, "anna"));
     assert!(server.logs(&["client named by a proxy", "192.0.2.9", "127.0.0.2"]));
+    // Users of its own are none of ours, and need not be, where nobody has to log in.
+    let mut peer = server.connect_from("127.0.0.2", "SMTP");
+    hello(&mut peer);
+    assert!(peer.ask("XCLIENT LOGIN=anna@far.example ADDR=192.0.2.10").starts_with("220"));
+    assert!(server.logs(&["client named by a proxy", "192.0.2.10"]));
 }
 
 #[test]

@@ -58,6 +58,9 @@ pub enum Submitter<'b> {
     Unknown,
     /// A mailbox, decoded.
     Mailbox(Cow<'b, [u8]>),
+    /// A name without a domain, decoded. The standard has no such value, but Dovecot 2.3 relays with the name that its user logged in with. It is no
+    /// mailbox that could be passed on: [`ParameterList::auth`] writes `<>` for it.
+    Name(Cow<'b, [u8]>),
 }
 
 /// The keywords whose values are checked.
@@ -234,7 +237,7 @@ impl Keyword {
             );
         };
         match self {
-            Self::Auth => value == b"<>" || is_mailbox(value),
+            Self::Auth => value == b"<>" || is_mailbox(value) || is_local_name(value),
             Self::Body => Body::parse(value).is_some(),
             Self::By => DeliverBy::parse(value).is_some(),
             Self::Conneg | Self::Conperm | Self::Prdr | Self::RequireTls | Self::SmtpUtf8 => false,
@@ -290,6 +293,11 @@ fn is_mailbox(value: &[u8]) -> bool {
         len += 1;
     }
     mailbox.get(..len).is_some_and(|mailbox| Mailbox::new(mailbox).is_ok())
+}
+
+/// What [`Submitter::Name`] holds, in xtext.
+fn is_local_name(value: &[u8]) -> bool {
+    matches!(value.len(), 1..=64) && xtext::octets(value).all(|octet| octet.is_some_and(|octet| octet != b'@'))
 }
 
 /// ```abnf
@@ -453,7 +461,7 @@ impl<'b> Parameters<'b> {
     pub fn auth(&self) -> Option<Submitter<'b>> {
         match self.value(Keyword::Auth)? {
             b"<>" => Some(Submitter::Unknown),
-            value => xtext::decode(value).map(Submitter::Mailbox),
+            value => xtext::decode(value).map(if is_local_name(value) { Submitter::Name } else { Submitter::Mailbox }),
         }
     }
 
@@ -630,11 +638,13 @@ impl ParameterList {
     ///
     /// When that is no mailbox.
     pub fn auth(self, submitter: &Submitter<'_>) -> Result<Self, ValueError> {
-        let list = self.with(Keyword::Auth, |out| match submitter {
-            Submitter::Unknown => out.extend_from_slice(b"<>"),
-            Submitter::Mailbox(mailbox) => xtext::encode(mailbox, out),
-        });
-        list.checked(Keyword::Auth)
+        match submitter {
+            Submitter::Mailbox(mailbox) if Mailbox::new(mailbox).is_err() => {
+                Err(ValueError { expected: Keyword::Auth.expected() })
+            }
+            Submitter::Mailbox(mailbox) => Ok(self.with(Keyword::Auth, |out| xtext::encode(mailbox, out))),
+            Submitter::Unknown | Submitter::Name(_) => Ok(self.with(Keyword::Auth, |out| out.extend_from_slice(b"<>"))),
+        }
     }
 
     /// `BODY`.
@@ -793,7 +803,7 @@ mod tests {
             ("XVERP", "XVERP=a b"),
             ("SUBMITTER=a+2Bb@x", "SUBMITTER=<>"),
             ("CONPERM", "CONPERM=1"),
-            ("AUTH=<>", "AUTH=a"),
+            ("AUTH=<>", "AUTH=a@"),
             ("AUTH=\"a+20b\"@x", "AUTH=a+0Ab@x"),
         ] {
             assert!(Parameters::new(good).is_ok(), "{good}");
