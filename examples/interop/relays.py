@@ -135,12 +135,12 @@ class Relay:
 
 
 class Postfix(Relay):
-    def __init__(self, sink):
+    def __init__(self, sink, variant="relay"):
         if not shutil.which("postfix", path=os.environ["PATH"] + ":/usr/sbin"):
             raise Missing("Postfix is not installed")
         if not (PEERS / "postfix.sh").is_file():
             raise Missing(f"what starts Postfix is not in {PEERS}")
-        super().__init__("postfix.sh", "relay", sink)
+        super().__init__("postfix.sh", variant, sink)
 
     def __exit__(self, *_):
         # Also where the script did not see it start.
@@ -172,12 +172,12 @@ class Postfix(Relay):
 
 
 class Exim(Relay):
-    def __init__(self, sink):
+    def __init__(self, sink, variant="relay"):
         if not (UNPACKED / "usr/sbin/exim4").is_file():
             raise Missing("Exim is not installed")
         if not (PEERS / "exim.sh").is_file():
             raise Missing(f"what starts Exim is not in {PEERS}")
-        super().__init__("exim.sh", "relay", sink)
+        super().__init__("exim.sh", variant, sink)
 
     def set(self, *options):
         """Starts it anew, its SMTP client with these options beside those of the script."""
@@ -385,7 +385,7 @@ def postfix_by_lmtp(server):
             postfix.send(SENDER, [ANNA, NOBODY, BERT], MESSAGE)
             wait(lambda: "status=deferred" in postfix.log() and "status=bounced" in postfix.log())
             came("Postfix, LMTP: one does not exist, one mailbox cannot be written: the third has it", server, MESSAGE)
-            wait(lambda: len(postfix.queue()) == 1)
+            wait(lambda: len(postfix.queue()) == 1, 60)
             kept = postfix.queue()
             right = len(kept) == 1 and BERT.encode() in kept[0] and ANNA.encode() not in kept[0]
             check("Postfix, LMTP: it keeps the message for the one only", right, kept)
