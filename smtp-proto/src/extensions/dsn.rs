@@ -32,10 +32,10 @@ impl Ret {
     }
 }
 
-/// Of what a sender wants a report about a recipient. [RFC 3461 section 4.1](https://www.rfc-editor.org/rfc/rfc3461#section-4.1).
+/// What a sender wants to be told of a recipient: `SUCCESS,DELAY` for one. [RFC 3461 section 4.1](https://www.rfc-editor.org/rfc/rfc3461#section-4.1).
 ///
-/// None of the three is `NEVER`.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+/// None of the three is `NEVER`. Where the sender does not say, a server reports failures, and delays if it likes to.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Notify {
     /// That it is late.
     pub delay: bool,
