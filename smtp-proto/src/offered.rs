@@ -1,7 +1,7 @@
 //! What a client has learnt of a server.
 
 use crate::extensions::ehlo::Capability;
-use crate::extensions::parameters::Keyword;
+use crate::extensions::parameters::{Keyword, Parameter, Parameters};
 use crate::reply::Reply;
 
 /// What a server's reply to `EHLO` or `LHLO` lists, as far as the client goes by it. The rest is in [`Reply::capabilities`].
@@ -16,8 +16,9 @@ pub struct Offered {
     pub chunking: bool,
     /// `CONPERM` and `CONNEG`.
     pub conversion: bool,
-    /// `DELIVERBY`.
-    pub deliver_by: bool,
+    /// `DELIVERBY` with the shortest time a message can be returned after, in seconds; 0 says nothing of it.
+    /// [RFC 2852 section 2](https://www.rfc-editor.org/rfc/rfc2852#section-2).
+    pub deliver_by: Option<u32>,
     /// `DSN`.
     pub dsn: bool,
     /// `8BITMIME`.
@@ -70,13 +71,35 @@ impl Offered {
         offered
     }
 
+    /// Those of `parameters` that a server that offers this does not know, in order. A [`Transfer`](crate::transfer::Transfer) leaves them out; who sends
+    /// `MAIL` and `RCPT` without one has to. Those that this crate does not know are never among them.
+    ///
+    /// ```
+    /// use postrider_smtp_proto::{Offered, Parameters, Reply};
+    ///
+    /// let offered = Offered::by(&Reply::parse(b"250-mail.example\r\n250 SIZE\r\n")?);
+    /// let parameters = Parameters::new("SIZE=1000 RET=HDRS X-OWN=1")?;
+    /// let left_out: Vec<_> = offered.left_out(&parameters).map(|parameter| parameter.keyword).collect();
+    /// assert_eq!(left_out, [b"RET"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn left_out<'p>(&self, parameters: &Parameters<'p>) -> impl Iterator<Item = Parameter<'p>> + use<'p> {
+        let offered = *self;
+        parameters.iter().filter(move |parameter| !offered.takes_word(parameter))
+    }
+
+    /// Whether the server takes the parameter, or nobody here knows it.
+    pub(crate) fn takes_word(&self, parameter: &Parameter<'_>) -> bool {
+        Keyword::parse(parameter.keyword).is_none_or(|keyword| self.takes(keyword))
+    }
+
     fn note(&mut self, capability: &Capability<'_>) {
         match capability {
             Capability::Auth(_) => self.auth = true,
             Capability::BinaryMime => self.binary_mime = true,
             Capability::Chunking => self.chunking = true,
             Capability::Conneg | Capability::Conperm => self.conversion = true,
-            Capability::DeliverBy(_) => self.deliver_by = true,
+            Capability::DeliverBy(minimum) => self.deliver_by = Some(minimum.unwrap_or(0)),
             Capability::Dsn => self.dsn = true,
             Capability::EightBitMime => self.eight_bit_mime = true,
             Capability::FutureRelease(_) => self.future_release = true,
@@ -103,12 +126,11 @@ impl Offered {
         }
     }
 
-    /// Whether the server takes the parameter.
-    pub(crate) fn takes(&self, keyword: Keyword) -> bool {
+    fn takes(&self, keyword: Keyword) -> bool {
         match keyword {
             Keyword::Auth => self.auth,
             Keyword::Body => self.eight_bit_mime || self.binary_mime && self.chunking,
-            Keyword::By => self.deliver_by,
+            Keyword::By => self.deliver_by.is_some(),
             Keyword::Conneg | Keyword::Conperm => self.conversion,
             Keyword::EnvelopeId | Keyword::Notify | Keyword::OriginalRecipient | Keyword::Ret => self.dsn,
             Keyword::HoldFor | Keyword::HoldUntil => self.future_release,

@@ -79,6 +79,15 @@
 //! # assert!(matches!(&outcomes[..], [Outcome::Refused(_), Outcome::Taken(_)]));
 //! # assert_eq!(said, b"MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\n..\r\n.\r\n");
 //! ```
+//!
+//! # What is left out
+//!
+//! The message goes without those of its parameters that the server does not offer, unless that would do harm: then it is [`Unsuited`] for the server.
+//! `AUTH`, `BY` in the mode `N`, `CONNEG`, `CONPERM`, `ENVID`, `MT-PRIORITY`, `MTRK`, `NOTIFY`, `ORCPT`, `PRDR`, `RET`, `RRVS` with `C`, `SIZE`, `SOLICIT`,
+//! `SUBMITTER`, `TRANSID`, `XVERP` and a `BODY` of `7BIT` may be left out; [`Offered::left_out`] says which are. Two of them leave the sender a duty, for each
+//! recipient that is [`Taken`](Outcome::Taken): without `NOTIFY=SUCCESS` a "relayed" report is to be sent
+//! ([RFC 3461 section 5.2.2](https://www.rfc-editor.org/rfc/rfc3461#section-5.2.2)), and without `BY` in the mode `N` too, where `NOTIFY` is not `NEVER`
+//! ([RFC 2852 section 4.1.4.2](https://www.rfc-editor.org/rfc/rfc2852#section-4.1.4.2)).
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -88,8 +97,8 @@ use thiserror::Error;
 use crate::client::{Connection, Event, Subject};
 use crate::command::{Command, Verb};
 use crate::error::Misuse;
-use crate::extensions::parameters::{Body, Keyword, ParameterList, Parameters};
-use crate::extensions::timing::Otherwise;
+use crate::extensions::parameters::{Body, ParameterList, Parameters};
+use crate::extensions::timing::{ByMode, Otherwise};
 use crate::offered::Offered;
 use crate::reply::{Code, Reply};
 use crate::session::State;
@@ -100,8 +109,7 @@ use crate::types::{ForwardPath, ReversePath};
 pub struct Envelope<'m> {
     /// Where reports go.
     pub from: ReversePath<'m>,
-    /// What is said with `MAIL`. Those that the server does not offer are left out where that does no harm: see [`Unsuited`]. `SMTPUTF8` is added where a path
-    /// needs it.
+    /// What is said with `MAIL`, but for [what is left out](self#what-is-left-out). `SMTPUTF8` is added where a path needs it.
     pub parameters: Parameters<'m>,
     /// To whom.
     pub recipients: &'m [Recipient<'m>],
@@ -120,7 +128,7 @@ impl Envelope<'_> {
 pub struct Recipient<'m> {
     /// Who.
     pub to: ForwardPath<'m>,
-    /// What is said with `RCPT`. Those that the server does not offer are left out where that does no harm: see [`Unsuited`].
+    /// What is said with `RCPT`, but for [what is left out](self#what-is-left-out).
     pub parameters: Parameters<'m>,
 }
 
@@ -131,6 +139,19 @@ pub enum Unsuited {
     /// The message has octets the server does not take: it would have to be converted. [RFC 6152 section 3](https://www.rfc-editor.org/rfc/rfc6152#section-3).
     #[error("the server does not take messages of this kind: {0:?} (RFC 6152, RFC 3030)")]
     Body(Body),
+    /// The message is to be returned when it is late, and the server would not do that.
+    /// [RFC 2852 section 4.1.4.1](https://www.rfc-editor.org/rfc/rfc2852#section-4.1.4.1).
+    #[error("the server does not offer DELIVERBY (RFC 2852)")]
+    DeliverBy,
+    /// The message is to be returned when it is late, and the server does not take a time as short.
+    /// [RFC 2852 section 4.1.4.1](https://www.rfc-editor.org/rfc/rfc2852#section-4.1.4.1).
+    #[error("delivery within {seconds} seconds is below the server's minimum of {minimum} (RFC 2852)")]
+    DeliverByTooSoon {
+        /// Seconds the message has.
+        seconds: i32,
+        /// The fewest that the server takes.
+        minimum: u32,
+    },
     /// The message is to be held, and the server would send it on at once. [RFC 4865](https://www.rfc-editor.org/rfc/rfc4865).
     #[error("the server does not hold messages (RFC 4865)")]
     Hold,
@@ -148,7 +169,8 @@ pub enum Unsuited {
         /// Octets taken.
         limit: u64,
     },
-    /// A recipient must have had the mailbox for long, which the server does not look at. [RFC 7293](https://www.rfc-editor.org/rfc/rfc7293).
+    /// A recipient must have had the mailbox for long, which the server does not look at, and the client has not said to go on without that.
+    /// [RFC 7293 section 5.1.1](https://www.rfc-editor.org/rfc/rfc7293#section-5.1.1).
     #[error("the server does not offer RRVS (RFC 7293)")]
     ValidSince,
 }
@@ -175,7 +197,8 @@ pub enum Outcome {
     Taken(Reply<'static>),
     /// The connection was lost after the message's end had been sent and before its reply: the server may have it or not.
     Uncertain,
-    /// The session ended before the message's end had been sent: the server does not have it.
+    /// The server was not given the whole message for it, and does not have it: the connection was lost, or takes no further transaction. Try again on
+    /// another.
     Unsent,
 }
 
@@ -582,8 +605,10 @@ fn is_too_many(reply: &Reply<'_>) -> bool {
 /// Whether the message can go where this is offered.
 fn suits(envelope: &Envelope<'_>, offered: &Offered) -> Result<(), Unsuited> {
     let parameters = &envelope.parameters;
+    returns_in_time(parameters, offered)?;
     let strict = |recipient: &Recipient<'_>| {
-        recipient.parameters.valid_since().is_some_and(|since| since.otherwise == Some(Otherwise::Reject))
+        // RFC 7293 section 3.1: where the client does not say, it is to be refused.
+        recipient.parameters.valid_since().is_some_and(|since| since.otherwise != Some(Otherwise::Continue))
     };
     match (parameters.body(), parameters.size(), offered.max_size) {
         (Some(body @ Body::EightBitMime), ..) if !offered.eight_bit_mime => Err(Unsuited::Body(body)),
@@ -597,14 +622,21 @@ fn suits(envelope: &Envelope<'_>, offered: &Offered) -> Result<(), Unsuited> {
     }
 }
 
+/// Whether a message that is to be returned when it is late would be: `BY` in the mode `N` may be left out.
+fn returns_in_time(parameters: &Parameters<'_>, offered: &Offered) -> Result<(), Unsuited> {
+    let Some(by) = parameters.by().filter(|by| by.mode() == ByMode::Return) else { return Ok(()) };
+    let (seconds, minimum) = (by.seconds(), offered.deliver_by.ok_or(Unsuited::DeliverBy)?);
+    let late = i64::from(seconds) < i64::from(minimum);
+    if late { Err(Unsuited::DeliverByTooSoon { seconds, minimum }) } else { Ok(()) }
+}
+
 /// Those of `parameters` that the server takes, and those that nobody here knows.
 fn fitting_of<'p>(parameters: Parameters<'p>, offered: &Offered, fitting: &'p mut Vec<u8>) -> Parameters<'p> {
-    let fits = |keyword: &[u8]| Keyword::parse(keyword).is_none_or(|keyword| offered.takes(keyword));
-    if parameters.iter().all(|parameter| fits(parameter.keyword)) {
+    if parameters.iter().all(|parameter| offered.takes_word(&parameter)) {
         return parameters;
     }
     let words = parameters.as_bytes().split(|octet| *octet == b' ');
-    let pairs = words.zip(parameters.iter()).filter(|(_, parameter)| fits(parameter.keyword));
+    let pairs = words.zip(parameters.iter()).filter(|(_, parameter)| offered.takes_word(parameter));
     *fitting = pairs.map(|(word, _)| word).collect::<Vec<_>>().join(&b' ');
     Parameters::new(fitting).unwrap_or_default()
 }

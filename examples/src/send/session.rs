@@ -252,7 +252,7 @@ fn tell_left_out(envelope: &Envelope<'_>, offered: &Offered) {
     let all = envelope.parameters.iter().chain(of_recipients);
     let mut left_out: Vec<_> = all.map(|parameter| Escaped(parameter.keyword).to_string()).collect();
     left_out.retain(|keyword| match keyword.as_str() {
-        "BY" => !offered.deliver_by,
+        "BY" => offered.deliver_by.is_none(),
         "ENVID" | "NOTIFY" | "ORCPT" | "RET" => !offered.dsn,
         "MT-PRIORITY" => !offered.mt_priority,
         "PRDR" => !offered.prdr,

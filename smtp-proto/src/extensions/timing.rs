@@ -124,7 +124,7 @@ pub(crate) fn priority(value: &[u8]) -> Option<i8> {
 pub struct ValidSince<'b> {
     /// Since then.
     pub since: DateTime<'b>,
-    /// What a server does whose next hop does not know the extension: go on (`C`) or refuse (`R`), if the client says.
+    /// What a server does whose next hop does not know the extension, if the client says; if not, it refuses the message.
     pub otherwise: Option<Otherwise>,
 }
 
