@@ -39,7 +39,7 @@ fn by_meaning(parameters: &Parameters<'_>) -> ParameterList {
     list = parameters.auth().map_or(list.clone(), |auth| list.auth(&auth).expect(given));
     list = parameters.body().map_or(list.clone(), |body| list.body(body));
     list = parameters.by().map_or(list.clone(), |by| list.by(by));
-    list = parameters.envelope_id().map_or(list.clone(), |id| list.envelope_id(&id).expect(given));
+    list = parameters.envelope_id().map_or(list.clone(), |id| list.envelope_id(&*id).expect(given));
     list = parameters.hold().map_or(list.clone(), |hold| list.hold(hold).expect(given));
     list = parameters.mt_priority().map_or(list.clone(), |priority| list.mt_priority(priority).expect(given));
     list = parameters.notify().map_or(list.clone(), |notify| list.notify(notify));
@@ -64,6 +64,6 @@ fn meaning(parameters: &Parameters<'_>) -> String {
     let second = (parameters.mt_priority(), parameters.notify(), parameters.prdr(), parameters.require_tls());
     let third =
         (parameters.ret(), parameters.size(), parameters.smtputf8(), parameters.submitter(), parameters.valid_since());
-    let original = parameters.original_recipient().filter(|original| original.address.len() <= 40);
+    let original = parameters.original_recipient().filter(|original| original.address().len() <= 40);
     format!("{first:?} {second:?} {third:?} {original:?}")
 }

@@ -5,6 +5,7 @@ pub(crate) mod dsn;
 pub(crate) mod ehlo;
 pub(crate) mod parameters;
 pub(crate) mod timing;
+pub(crate) mod written;
 pub(crate) mod xtext;
 
 use alloc::string::String;

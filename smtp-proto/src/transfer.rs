@@ -137,7 +137,7 @@ pub struct Recipient<'m> {
 #[non_exhaustive]
 pub enum Unsuited {
     /// The message has octets the server does not take: it would have to be converted. [RFC 6152 section 3](https://www.rfc-editor.org/rfc/rfc6152#section-3).
-    #[error("the server does not take messages of this kind: {0:?} (RFC 6152, RFC 3030)")]
+    #[error("the server does not take messages of this kind: BODY={0} (RFC 6152, RFC 3030)")]
     Body(Body),
     /// The message is to be returned when it is late, and the server would not do that.
     /// [RFC 2852 section 4.1.4.1](https://www.rfc-editor.org/rfc/rfc2852#section-4.1.4.1).
@@ -356,7 +356,7 @@ impl<'m> Transfer<'m> {
             self.stage = Stage::Over;
             return Ok(true);
         }
-        let mut fitting = Vec::new();
+        let mut fitting = ParameterList::new();
         let parameters = fitting_of(self.envelope.parameters, connection.offered(), &mut fitting);
         let mut list = ParameterList::from(parameters);
         if self.envelope.needs_utf8() {
@@ -409,7 +409,7 @@ impl<'m> Transfer<'m> {
             if connection.unanswered() >= WINDOW {
                 return Ok(false);
             }
-            let mut fitting = Vec::new();
+            let mut fitting = ParameterList::new();
             let parameters = fitting_of(recipient.parameters, connection.offered(), &mut fitting);
             connection.send(&Command::Rcpt { to: recipient.to, parameters }, out)?;
             self.named += 1;
@@ -631,12 +631,10 @@ fn returns_in_time(parameters: &Parameters<'_>, offered: &Offered) -> Result<(),
 }
 
 /// Those of `parameters` that the server takes, and those that nobody here knows.
-fn fitting_of<'p>(parameters: Parameters<'p>, offered: &Offered, fitting: &'p mut Vec<u8>) -> Parameters<'p> {
+fn fitting_of<'p>(parameters: Parameters<'p>, offered: &Offered, fitting: &'p mut ParameterList) -> Parameters<'p> {
     if parameters.iter().all(|parameter| offered.takes_word(&parameter)) {
         return parameters;
     }
-    let words = parameters.as_bytes().split(|octet| *octet == b' ');
-    let pairs = words.zip(parameters.iter()).filter(|(_, parameter)| offered.takes_word(parameter));
-    *fitting = pairs.map(|(word, _)| word).collect::<Vec<_>>().join(&b' ');
-    Parameters::new(fitting).unwrap_or_default()
+    *fitting = ParameterList::those(parameters, |parameter| offered.takes_word(parameter));
+    fitting.as_parameters()
 }

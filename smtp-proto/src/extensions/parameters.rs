@@ -1,7 +1,6 @@
 //! What may follow the path of `MAIL` and `RCPT`: [RFC 5321 section 4.1.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.2).
 
 use alloc::borrow::Cow;
-use alloc::format;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -11,7 +10,8 @@ use crate::command::Verb;
 use crate::error::CommandError;
 use crate::extensions::dsn::{Notify, OriginalRecipient, Ret, is_envelope_id};
 use crate::extensions::timing::{DateTime, DeliverBy, Hold, ValidSince, hold_seconds, priority};
-use crate::extensions::xtext;
+use crate::extensions::written::put;
+use crate::extensions::xtext::{self, Xtext};
 use crate::grammar::{self, Class};
 use crate::types::Mailbox;
 
@@ -93,6 +93,11 @@ pub(crate) enum Keyword {
 
 /// The bit of keywords whose values are not checked.
 const OTHERS: u32 = 1 << 31;
+
+/// Of these a message has one at most.
+const HOLDS: u32 = Keyword::HoldFor.bit() | Keyword::HoldUntil.bit();
+
+const EXPECTED: &str = "at most 64 parameters KEYWORD[=VALUE], none twice (RFC 5321 section 4.1.2)";
 
 /// More would be no mail: all registered extensions together define fewer. The check for doubles compares each unknown one with each.
 const MAX: usize = 64;
@@ -214,7 +219,7 @@ impl Keyword {
             Self::MtPriority => "-9 to 9 (RFC 6710 section 7)",
             Self::Mtrk => "base64, and a timeout of 1 to 9 digits (RFC 3885 section 3)",
             Self::Notify => "NEVER, or a list of SUCCESS, FAILURE, DELAY (RFC 3461 section 4.1)",
-            Self::OriginalRecipient => "type;address, in xtext, of at most 500 octets (RFC 3461 section 4.2)",
+            Self::OriginalRecipient => OriginalRecipient::EXPECTED,
             Self::Prdr => "no value",
             Self::RequireTls => "no value (RFC 8689 section 2)",
             Self::Ret => "FULL or HDRS (RFC 3461 section 4.3)",
@@ -278,6 +283,13 @@ impl Body {
             Self::EightBitMime => "8BITMIME",
             Self::BinaryMime => "BINARYMIME",
         }
+    }
+}
+
+/// As in `BODY=`.
+impl fmt::Display for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -362,9 +374,8 @@ impl<'b> Parameters<'b> {
     ///
     /// When one does not follow its grammar, a keyword stands twice, or there are more than 64.
     pub fn new(parameters: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
-        let expected = "at most 64 parameters KEYWORD[=VALUE], none twice (RFC 5321 section 4.1.2)";
         Self::parse(parameters.as_ref()).map_err(|fault| match fault {
-            Fault::Grammar => ValueError { expected },
+            Fault::Grammar => ValueError { expected: EXPECTED },
             Fault::Value(keyword) => ValueError { expected: keyword.expected() },
         })
     }
@@ -389,8 +400,7 @@ impl<'b> Parameters<'b> {
                 known |= OTHERS;
             }
         }
-        let both = Keyword::HoldFor.bit() | Keyword::HoldUntil.bit();
-        if known & both == both {
+        if known & HOLDS == HOLDS {
             return Err(Fault::Value(Keyword::HoldUntil));
         }
         Ok(Self { octets, known })
@@ -406,7 +416,7 @@ impl<'b> Parameters<'b> {
                 Err(Fault::Value(keyword)) => {
                     return Err(CommandError::BadParameter { keyword: keyword.as_str(), expected: keyword.expected() });
                 }
-                Err(Fault::Grammar) => "at most 64 parameters KEYWORD[=VALUE], none twice (RFC 5321 section 4.1.2)",
+                Err(Fault::Grammar) => EXPECTED,
             },
             Some(_) => "a space between path and parameters",
         };
@@ -476,8 +486,8 @@ impl<'b> Parameters<'b> {
     }
 
     /// `ENVID`: the sender's name for the transaction, decoded, which reports repeat. [RFC 3461 section 4.4](https://www.rfc-editor.org/rfc/rfc3461#section-4.4).
-    pub fn envelope_id(&self) -> Option<Cow<'b, [u8]>> {
-        xtext::decode(self.value(Keyword::EnvelopeId)?)
+    pub fn envelope_id(&self) -> Option<Cow<'b, str>> {
+        xtext::decode_ascii(self.value(Keyword::EnvelopeId)?)
     }
 
     /// `HOLDFOR` or `HOLDUNTIL`: how long the message is to be held.
@@ -556,11 +566,24 @@ impl Parameter<'_> {
     }
 }
 
+/// As it stands, control characters of Unicode aside, which are escaped.
+impl fmt::Display for Parameter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped(self.keyword).fmt(f)?;
+        self.value.map_or(Ok(()), |value| write!(f, "={}", Escaped(value)))
+    }
+}
+
 impl fmt::Debug for Parameter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Parameter({}", Escaped(self.keyword))?;
-        self.value.map_or(Ok(()), |value| write!(f, "={}", Escaped(value)))?;
-        f.write_str(")")
+        write!(f, "Parameter({self})")
+    }
+}
+
+/// As they stand, control characters of Unicode aside, which are escaped.
+impl fmt::Display for Parameters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped(self.octets).fmt(f)
     }
 }
 
@@ -581,55 +604,79 @@ impl fmt::Debug for Parameters<'_> {
 /// assert_eq!(out, b"MAIL FROM:<> SIZE=1000 BODY=8BITMIME RET=HDRS ENVID=a+3D1\r\n");
 /// # Ok::<(), postrider_smtp_proto::ValueError>(())
 /// ```
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct ParameterList(Vec<u8>);
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct ParameterList {
+    octets: Vec<u8>,
+    /// As in [`Parameters`].
+    known: u32,
+}
 
 impl From<Parameters<'_>> for ParameterList {
-    fn from(parameters: Parameters<'_>) -> Self {
-        Self(parameters.octets.to_vec())
+    fn from(Parameters { octets, known }: Parameters<'_>) -> Self {
+        Self { octets: octets.to_vec(), known }
     }
 }
 
 impl ParameterList {
-    /// None yet.
+    /// A list without parameters.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self { octets: Vec::new(), known: 0 }
+    }
+
+    /// Those that `are` so.
+    pub(crate) fn those(parameters: Parameters<'_>, are: impl Fn(&Parameter<'_>) -> bool) -> Self {
+        let mut list = Self::new();
+        parameters.iter().filter(are).for_each(|parameter| list.push(parameter));
+        list
     }
 
     /// All of them.
     pub fn as_parameters(&self) -> Parameters<'_> {
-        // Each was checked when it was added.
-        Parameters::parse(&self.0).unwrap_or_default()
+        Parameters { octets: &self.octets, known: self.known }
     }
 
-    fn with(mut self, keyword: Keyword, value: impl FnOnce(&mut Vec<u8>)) -> Self {
-        self = self.without(keyword.as_str());
-        if !self.0.is_empty() {
-            self.0.push(b' ');
-        }
-        self.0.extend_from_slice(keyword.as_str().as_bytes());
-        self.0.push(b'=');
-        let start = self.0.len();
-        value(&mut self.0);
-        if self.0.len() == start {
-            self.0.pop();
-        }
-        self
-    }
-
-    fn without(self, keyword: &str) -> Self {
+    /// All but the one with that keyword, in any case of ASCII letters.
+    #[must_use]
+    pub fn without(self, keyword: &str) -> Self {
         if self.as_parameters().find(keyword).is_none() {
             return self;
         }
-        let is_other = |word: &&[u8]| !grammar::split_once(word, b'=').0.eq_ignore_ascii_case(keyword.as_bytes());
-        Self(self.0.split(|octet| *octet == b' ').filter(is_other).collect::<Vec<_>>().join(&b' '))
+        Self::those(self.as_parameters(), |parameter| !parameter.is(keyword))
     }
 
-    fn checked(self, keyword: Keyword) -> Result<Self, ValueError> {
-        match Parameters::parse(&self.0) {
-            Ok(_) => Ok(self),
-            Err(_) => Err(ValueError { expected: keyword.expected() }),
+    /// Adds one that was checked, and is not there yet.
+    fn push(&mut self, Parameter { keyword, value }: Parameter<'_>) {
+        if !self.octets.is_empty() {
+            self.octets.push(b' ');
         }
+        self.octets.extend_from_slice(keyword);
+        if let Some(value) = value {
+            self.octets.push(b'=');
+            self.octets.extend_from_slice(value);
+        }
+        self.known |= Keyword::parse(keyword).map_or(OTHERS, Keyword::bit);
+    }
+
+    fn flag(self, keyword: Keyword) -> Self {
+        let mut list = self.without(keyword.as_str());
+        list.push(Parameter { keyword: keyword.as_str().as_bytes(), value: None });
+        list
+    }
+
+    fn with(self, keyword: Keyword, value: impl fmt::Display) -> Self {
+        let mut list = self.flag(keyword);
+        put(format_args!("={value}"), &mut list.octets);
+        list
+    }
+
+    /// The same of a value whose type does not rule out all that would be wrong.
+    fn checked(self, keyword: Keyword, value: impl fmt::Display) -> Result<Self, ValueError> {
+        let mut list = self.flag(keyword);
+        list.octets.push(b'=');
+        let start = list.octets.len();
+        put(value, &mut list.octets);
+        let sound = keyword.takes(list.octets.get(start..));
+        if sound { Ok(list) } else { Err(ValueError { expected: keyword.expected() }) }
     }
 
     /// `AUTH`.
@@ -642,21 +689,21 @@ impl ParameterList {
             Submitter::Mailbox(mailbox) if Mailbox::new(mailbox).is_err() => {
                 Err(ValueError { expected: Keyword::Auth.expected() })
             }
-            Submitter::Mailbox(mailbox) => Ok(self.with(Keyword::Auth, |out| xtext::encode(mailbox, out))),
-            Submitter::Unknown | Submitter::Name(_) => Ok(self.with(Keyword::Auth, |out| out.extend_from_slice(b"<>"))),
+            Submitter::Mailbox(mailbox) => Ok(self.with(Keyword::Auth, Xtext(mailbox))),
+            Submitter::Unknown | Submitter::Name(_) => Ok(self.with(Keyword::Auth, "<>")),
         }
     }
 
     /// `BODY`.
     #[must_use]
     pub fn body(self, body: Body) -> Self {
-        self.with(Keyword::Body, |out| out.extend_from_slice(body.as_str().as_bytes()))
+        self.with(Keyword::Body, body)
     }
 
     /// `BY`.
     #[must_use]
     pub fn by(self, by: DeliverBy) -> Self {
-        self.with(Keyword::By, |out| by.encode(out))
+        self.with(Keyword::By, by)
     }
 
     /// `ENVID`.
@@ -665,7 +712,7 @@ impl ParameterList {
     ///
     /// When it is not of printable ASCII, is empty, or has more than 100 octets in xtext.
     pub fn envelope_id(self, id: &(impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
-        self.with(Keyword::EnvelopeId, |out| xtext::encode(id.as_ref(), out)).checked(Keyword::EnvelopeId)
+        self.checked(Keyword::EnvelopeId, Xtext(id.as_ref()))
     }
 
     /// `HOLDFOR` or `HOLDUNTIL`.
@@ -676,10 +723,8 @@ impl ParameterList {
     pub fn hold(self, hold: Hold<'_>) -> Result<Self, ValueError> {
         let list = self.without("HOLDFOR").without("HOLDUNTIL");
         match hold {
-            Hold::For(seconds) => list
-                .with(Keyword::HoldFor, |out| out.extend_from_slice(format!("{seconds}").as_bytes()))
-                .checked(Keyword::HoldFor),
-            Hold::Until(moment) => Ok(list.with(Keyword::HoldUntil, |out| out.extend_from_slice(moment.as_bytes()))),
+            Hold::For(seconds) => list.checked(Keyword::HoldFor, seconds),
+            Hold::Until(moment) => Ok(list.with(Keyword::HoldUntil, moment)),
         }
     }
 
@@ -689,53 +734,52 @@ impl ParameterList {
     ///
     /// When it is not -9 to 9.
     pub fn mt_priority(self, priority: i8) -> Result<Self, ValueError> {
-        self.with(Keyword::MtPriority, |out| out.extend_from_slice(format!("{priority}").as_bytes()))
-            .checked(Keyword::MtPriority)
+        self.checked(Keyword::MtPriority, priority)
     }
 
     /// `NOTIFY`.
     #[must_use]
     pub fn notify(self, notify: Notify) -> Self {
-        self.with(Keyword::Notify, |out| notify.encode(out))
+        self.with(Keyword::Notify, notify)
     }
 
     /// `ORCPT`. Of the type `utf-8` in the form that every server takes.
     ///
     /// # Errors
     ///
-    /// When its type is no atom, its address has control characters or UTF-8 its type does not allow, or all of it has more than 500 octets.
+    /// When that form has more than 500 octets, as it may where it was received in UTF-8.
     pub fn original_recipient(self, original: &OriginalRecipient<'_>) -> Result<Self, ValueError> {
-        self.with(Keyword::OriginalRecipient, |out| original.encode(out)).checked(Keyword::OriginalRecipient)
+        self.checked(Keyword::OriginalRecipient, original)
     }
 
     /// `PRDR`.
     #[must_use]
     pub fn prdr(self) -> Self {
-        self.with(Keyword::Prdr, |_| ())
+        self.flag(Keyword::Prdr)
     }
 
     /// `REQUIRETLS`.
     #[must_use]
     pub fn require_tls(self) -> Self {
-        self.with(Keyword::RequireTls, |_| ())
+        self.flag(Keyword::RequireTls)
     }
 
     /// `RET`.
     #[must_use]
     pub fn ret(self, ret: Ret) -> Self {
-        self.with(Keyword::Ret, |out| out.extend_from_slice(ret.as_str().as_bytes()))
+        self.with(Keyword::Ret, ret)
     }
 
     /// `SIZE`.
     #[must_use]
     pub fn size(self, octets: u64) -> Self {
-        self.with(Keyword::Size, |out| out.extend_from_slice(format!("{octets}").as_bytes()))
+        self.with(Keyword::Size, octets)
     }
 
     /// `SMTPUTF8`.
     #[must_use]
     pub fn smtputf8(self) -> Self {
-        self.with(Keyword::SmtpUtf8, |_| ())
+        self.flag(Keyword::SmtpUtf8)
     }
 
     /// `SUBMITTER`.
@@ -744,13 +788,13 @@ impl ParameterList {
     ///
     /// When that is no mailbox.
     pub fn submitter(self, mailbox: &(impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
-        self.with(Keyword::Submitter, |out| xtext::encode(mailbox.as_ref(), out)).checked(Keyword::Submitter)
+        self.checked(Keyword::Submitter, Xtext(mailbox.as_ref()))
     }
 
     /// `RRVS`.
     #[must_use]
     pub fn valid_since(self, since: ValidSince<'_>) -> Self {
-        self.with(Keyword::Rrvs, |out| since.encode(out))
+        self.with(Keyword::Rrvs, since)
     }
 
     /// Any other, `KEYWORD` or `KEYWORD=VALUE`.
@@ -765,18 +809,28 @@ impl ParameterList {
             return Err(ValueError { expected: "one parameter KEYWORD[=VALUE] (RFC 5321 section 4.1.2)" });
         };
         let mut list = self.without(core::str::from_utf8(first.keyword).unwrap_or_default());
-        if !list.0.is_empty() {
-            list.0.push(b' ');
+        if one.known == OTHERS && list.as_parameters().iter().count() >= MAX {
+            return Err(ValueError { expected: EXPECTED });
         }
-        list.0.extend_from_slice(one.octets);
-        Parameters::new(&list.0).map(drop)?;
+        list.push(first);
+        if list.known & HOLDS == HOLDS {
+            return Err(ValueError { expected: Keyword::HoldUntil.expected() });
+        }
         Ok(list)
+    }
+}
+
+impl fmt::Debug for ParameterList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ParameterList({:?})", Escaped(&self.octets))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
+    use alloc::string::ToString;
 
     #[test]
     fn each_keyword_is_read_by_its_name_in_any_case_and_has_a_bit_of_its_own() {
@@ -832,7 +886,26 @@ mod tests {
         assert!(list().submitter("a@b\r\n").is_err());
         assert!(list().mt_priority(10).is_err());
         assert!(list().hold(Hold::For(0)).is_err());
-        let original = OriginalRecipient { address_type: b"rfc822 X=1;", address: Cow::Borrowed(b"a") };
+        let wide = format!("utf-8;{}", "\u{fc}".repeat(200));
+        let original = OriginalRecipient::parse(wide.as_bytes()).unwrap();
         assert!(list().original_recipient(&original).is_err());
+    }
+
+    #[test]
+    fn a_list_knows_what_is_in_it() {
+        let same =
+            |list: &ParameterList| assert_eq!(Parameters::new(&list.octets), Ok(list.as_parameters()), "{list:?}");
+        let list = ParameterList::new().size(1).other("X-A").unwrap().prdr().other("X-B=1").unwrap();
+        same(&list);
+        let list = list.without("size").without("x-a");
+        same(&list);
+        let list = list.without("X-B").without("X-C");
+        same(&list);
+        assert_eq!(list.as_parameters().to_string(), "PRDR");
+        assert!(list.hold(Hold::For(1)).unwrap().other("HOLDUNTIL=2030-01-01T00:00:00Z").is_err());
+        let full = (0..MAX).try_fold(ParameterList::new(), |list, index| list.other(&format!("X-{index}"))).unwrap();
+        same(&full);
+        assert!(full.clone().other("X-0=1").is_ok() && full.clone().other("X").is_err());
+        same(&full.size(1));
     }
 }
