@@ -235,7 +235,7 @@ impl Extensions {
 
     /// Whether the message can be held, or returned, as it is to be.
     fn check_times(&self, parameters: &Parameters<'_>) -> Result<(), CommandError> {
-        if let (Some(by), Some(seconds)) = (parameters.by(), self.deliver_by)
+        if let (Some(by), Some(seconds)) = (parameters.deliver_by(), self.deliver_by)
             && by.mode() == ByMode::Return
             && u32::try_from(by.seconds()).is_ok_and(|wanted| wanted < seconds)
         {

@@ -34,7 +34,7 @@ pub use crate::error::{CommandError, ContentFault, Error, Misuse, ReplyError};
 pub use crate::extensions::attributes::{Attribute, AttributeList, AttributeValue, Attributes};
 pub use crate::extensions::dsn::{Notify, OriginalRecipient, Ret};
 pub use crate::extensions::ehlo::{Capability, FutureRelease, ServerLimits};
-pub use crate::extensions::parameters::{Body, Parameter, ParameterList, Parameters, Submitter};
+pub use crate::extensions::parameters::{AuthParameter, Body, Parameter, ParameterList, Parameters};
 pub use crate::extensions::timing::{ByMode, DateTime, DeliverBy, Hold, Otherwise, ValidSince};
 pub use crate::extensions::{Extensions, OtherExtension};
 pub use crate::limits::{Limits, LineEndings, Quirks};

@@ -65,7 +65,7 @@ pub struct Offered {
 
 impl Offered {
     /// What a reply to `EHLO` or `LHLO` lists.
-    pub fn by(reply: &Reply<'_>) -> Self {
+    pub fn from_reply(reply: &Reply<'_>) -> Self {
         let mut offered = Self::default();
         reply.capabilities().for_each(|capability| offered.note(&capability));
         offered
@@ -77,7 +77,7 @@ impl Offered {
     /// ```
     /// use postrider_smtp_proto::{Offered, Parameters, Reply};
     ///
-    /// let offered = Offered::by(&Reply::parse(b"250-mail.example\r\n250 SIZE\r\n")?);
+    /// let offered = Offered::from_reply(&Reply::parse(b"250-mail.example\r\n250 SIZE\r\n")?);
     /// let parameters = Parameters::new("SIZE=1000 RET=HDRS X-OWN=1")?;
     /// let left_out: Vec<_> = offered.left_out(&parameters).map(|parameter| parameter.keyword).collect();
     /// assert_eq!(left_out, [b"RET"]);

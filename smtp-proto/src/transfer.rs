@@ -294,9 +294,9 @@ impl<'m> Transfer<'m> {
         })
     }
 
-    /// The same by another carrier.
+    /// The same, carried otherwise than [automatically](Carrier::Automatic).
     #[must_use]
-    pub const fn by(mut self, carrier: Carrier) -> Self {
+    pub const fn carried_by(mut self, carrier: Carrier) -> Self {
         self.carrier = carrier;
         self
     }
@@ -624,7 +624,7 @@ fn suits(envelope: &Envelope<'_>, offered: &Offered) -> Result<(), Unsuited> {
 
 /// Whether a message that is to be returned when it is late would be: `BY` in the mode `N` may be left out.
 fn returns_in_time(parameters: &Parameters<'_>, offered: &Offered) -> Result<(), Unsuited> {
-    let Some(by) = parameters.by().filter(|by| by.mode() == ByMode::Return) else { return Ok(()) };
+    let Some(by) = parameters.deliver_by().filter(|by| by.mode() == ByMode::Return) else { return Ok(()) };
     let (seconds, minimum) = (by.seconds(), offered.deliver_by.ok_or(Unsuited::DeliverBy)?);
     let late = i64::from(seconds) < i64::from(minimum);
     if late { Err(Unsuited::DeliverByTooSoon { seconds, minimum }) } else { Ok(()) }

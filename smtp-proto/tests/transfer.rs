@@ -89,7 +89,7 @@ fn sends(listed: &str, count: usize, carrier: Carrier, says: &[&str]) -> (Vec<St
     let recipients = recipients(&paths);
     let mut connection = ready(false, listed);
     let envelope = Envelope { from: ReversePath::Null, parameters: Parameters::NONE, recipients: &recipients };
-    let transfer = Transfer::new(envelope, connection.offered()).unwrap().by(carrier);
+    let transfer = Transfer::new(envelope, connection.offered()).unwrap().carried_by(carrier);
     let (outcomes, said) = run(transfer, &mut connection, says);
     (codes(&outcomes), said)
 }
@@ -530,7 +530,7 @@ proptest! {
                     }
                     (None, _) => {
                         let carrier = if chunks { Carrier::Chunks } else { Carrier::Automatic };
-                        transfer = Some(Transfer::new(envelope, connection.offered()).unwrap().by(carrier));
+                        transfer = Some(Transfer::new(envelope, connection.offered()).unwrap().carried_by(carrier));
                     }
                 }
                 to_client.drain(..consumed);

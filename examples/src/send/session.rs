@@ -219,7 +219,7 @@ impl<'a> Session<'a> {
         let envelope = Envelope { from: self.reverse_path()?, parameters, recipients: &recipients };
         let carrier = if self.arguments.bdat { Carrier::Chunks } else { Carrier::Automatic };
         let offered = self.channel.connection().offered();
-        let transfer = Transfer::new(envelope, offered)?.by(carrier);
+        let transfer = Transfer::new(envelope, offered)?.carried_by(carrier);
         tell_left_out(&envelope, offered);
         let chunk = self.arguments.chunk.unwrap_or(PIECE);
         let (outcomes, failure) = self.channel.transfer(transfer, message, chunk);

@@ -51,9 +51,9 @@ pub enum Body {
     BinaryMime,
 }
 
-/// Who sent a message, as its submission server says. [RFC 4954 section 5](https://www.rfc-editor.org/rfc/rfc4954#section-5).
+/// The value of `AUTH=`: who sent a message, as its submission server says. [RFC 4954 section 5](https://www.rfc-editor.org/rfc/rfc4954#section-5).
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Submitter<'b> {
+pub enum AuthParameter<'b> {
     /// `<>`: not known, or not to be trusted.
     Unknown,
     /// A mailbox, decoded.
@@ -307,7 +307,7 @@ fn is_mailbox(value: &[u8]) -> bool {
     mailbox.get(..len).is_some_and(|mailbox| Mailbox::new(mailbox).is_ok())
 }
 
-/// What [`Submitter::Name`] holds, in xtext.
+/// What [`AuthParameter::Name`] holds, in xtext.
 fn is_local_name(value: &[u8]) -> bool {
     matches!(value.len(), 1..=64) && xtext::octets(value).all(|octet| octet.is_some_and(|octet| octet != b'@'))
 }
@@ -468,10 +468,14 @@ impl<'b> Parameters<'b> {
     }
 
     /// `AUTH`: who sent the message. [RFC 4954 section 5](https://www.rfc-editor.org/rfc/rfc4954#section-5).
-    pub fn auth(&self) -> Option<Submitter<'b>> {
+    pub fn auth(&self) -> Option<AuthParameter<'b>> {
         match self.value(Keyword::Auth)? {
-            b"<>" => Some(Submitter::Unknown),
-            value => xtext::decode(value).map(if is_local_name(value) { Submitter::Name } else { Submitter::Mailbox }),
+            b"<>" => Some(AuthParameter::Unknown),
+            value => xtext::decode(value).map(if is_local_name(value) {
+                AuthParameter::Name
+            } else {
+                AuthParameter::Mailbox
+            }),
         }
     }
 
@@ -481,7 +485,7 @@ impl<'b> Parameters<'b> {
     }
 
     /// `BY`: until when the message is to be delivered.
-    pub fn by(&self) -> Option<DeliverBy> {
+    pub fn deliver_by(&self) -> Option<DeliverBy> {
         DeliverBy::parse(self.value(Keyword::By)?)
     }
 
@@ -684,13 +688,13 @@ impl ParameterList {
     /// # Errors
     ///
     /// When that is no mailbox.
-    pub fn auth(self, submitter: &Submitter<'_>) -> Result<Self, ValueError> {
-        match submitter {
-            Submitter::Mailbox(mailbox) if Mailbox::new(mailbox).is_err() => {
+    pub fn auth(self, sender: &AuthParameter<'_>) -> Result<Self, ValueError> {
+        match sender {
+            AuthParameter::Mailbox(mailbox) if Mailbox::new(mailbox).is_err() => {
                 Err(ValueError { expected: Keyword::Auth.expected() })
             }
-            Submitter::Mailbox(mailbox) => Ok(self.with(Keyword::Auth, Xtext(mailbox))),
-            Submitter::Unknown | Submitter::Name(_) => Ok(self.with(Keyword::Auth, "<>")),
+            AuthParameter::Mailbox(mailbox) => Ok(self.with(Keyword::Auth, Xtext(mailbox))),
+            AuthParameter::Unknown | AuthParameter::Name(_) => Ok(self.with(Keyword::Auth, "<>")),
         }
     }
 
@@ -702,7 +706,7 @@ impl ParameterList {
 
     /// `BY`.
     #[must_use]
-    pub fn by(self, by: DeliverBy) -> Self {
+    pub fn deliver_by(self, by: DeliverBy) -> Self {
         self.with(Keyword::By, by)
     }
 
