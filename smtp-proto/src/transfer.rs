@@ -6,79 +6,81 @@
 //! further transactions follow, and the message is asked for again.
 //!
 //! ```
-//! use postrider_smtp_proto::client::Connection;
-//! use postrider_smtp_proto::transfer::{Next, Outcome, Transfer};
-//! use postrider_smtp_proto::Step;
-//! use std::io::{Read, Write};
+//! use postrider_smtp_proto::client::{Config, Connection, Subject};
+//! use postrider_smtp_proto::transfer::{Envelope, Next, Outcome, Recipient, Transfer};
+//! use postrider_smtp_proto::{ClientName, Command, ForwardPath, Parameters, ReversePath, Step};
+//! use std::io::{Error, ErrorKind, Read, Write};
 //!
-//! /// Sends `message` over a connection on which `EHLO` was answered.
-//! fn send(mut transfer: Transfer<'_>, message: &[u8], connection: &mut Connection, mut server: impl Read + Write) -> Vec<Outcome> {
-//!     let (mut input, mut out) = (Vec::new(), Vec::new());
-//!     while turn(&mut transfer, message, connection, &mut server, &mut input, &mut out).unwrap_or(false) {}
-//!     // Where something went wrong, those who have no outcome yet get one.
-//!     transfer.lost();
-//!     transfer.into_outcomes()
-//! }
-//!
-//! /// Whether there is another turn.
-//! fn turn(
-//!     transfer: &mut Transfer<'_>,
-//!     message: &[u8],
-//!     connection: &mut Connection,
+//! /// Sends `message` over a connection that was just opened. Where an error ends it, `transfer` knows what became of the recipients by then.
+//! fn send<'m>(
 //!     server: &mut (impl Read + Write),
-//!     input: &mut Vec<u8>,
-//!     out: &mut Vec<u8>,
-//! ) -> Result<bool, Box<dyn std::error::Error>> {
-//!     match connection.receive(input)? {
-//!         Step::Event { consumed, event } => {
-//!             transfer.heard(&event, connection);
-//!             input.drain(..consumed);
-//!             return Ok(true);
-//!         }
-//!         Step::Skip { consumed } => drop(input.drain(..consumed)),
-//!         Step::NeedInput | Step::Paused => {}
-//!     }
-//!     match transfer.speak(connection, out)? {
-//!         Next::Content { at } => {
-//!             let rest = &message[at as usize..];
-//!             let piece = &rest[..rest.len().min(64 * 1024)];
-//!             transfer.content(connection, piece, piece.len() == rest.len(), out)?;
-//!             server.write_all(&std::mem::take(out))?;
-//!         }
-//!         Next::Over => return Ok(false),
-//!         Next::Wait => {
-//!             server.write_all(&std::mem::take(out))?;
-//!             let mut read = [0; 4096];
-//!             match server.read(&mut read)? {
-//!                 0 => return Err("the server closed".into()),
-//!                 len => input.extend_from_slice(&read[..len]),
+//!     envelope: Envelope<'m>,
+//!     message: &[u8],
+//!     transfer: &mut Option<Transfer<'m>>,
+//! ) -> Result<(), Box<dyn std::error::Error>> {
+//!     let (mut connection, mut input, mut out) = (Connection::new(Config::default()), Vec::new(), Vec::new());
+//!     loop {
+//!         if let Step::Event { consumed, event } = connection.receive(&input)? {
+//!             match (event.to, &mut *transfer) {
+//!                 (_, Some(transfer)) => transfer.heard(&event, &connection),
+//!                 _ if event.reply.code().is_negative() => return Err(event.reply.to_string().into()),
+//!                 (Subject::Greeting, _) => connection.send(&Command::Ehlo(ClientName::new("client.example")?), &mut out)?,
+//!                 (_, transfer) => *transfer = Some(Transfer::new(envelope, connection.offered())?),
 //!             }
+//!             input.drain(..consumed);
+//!             continue;
+//!         }
+//!         let Some(transfer) = transfer else {
+//!             exchange(server, &mut out, &mut input)?;
+//!             continue;
+//!         };
+//!         match transfer.speak(&mut connection, &mut out)? {
+//!             Next::Content { at } => {
+//!                 let rest = &message[at as usize..];
+//!                 let piece = &rest[..rest.len().min(64 * 1024)];
+//!                 transfer.content(&mut connection, piece, piece.len() == rest.len(), &mut out)?;
+//!                 server.write_all(&std::mem::take(&mut out))?;
+//!             }
+//!             Next::Over => return Ok(()),
+//!             Next::Wait => exchange(server, &mut out, &mut input)?,
 //!         }
 //!     }
-//!     Ok(true)
 //! }
-//! # use postrider_smtp_proto::client::Config;
-//! # use postrider_smtp_proto::transfer::{Envelope, Recipient};
-//! # use postrider_smtp_proto::{ClientName, Command, ForwardPath, Parameters, ReversePath};
-//! # struct Server<'s>(Vec<&'static [u8]>, &'s mut Vec<u8>);
-//! # impl Read for Server<'_> { fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> { self.0.remove(0).read(into) } }
-//! # impl Write for Server<'_> {
+//!
+//! /// Writes what there is to say, and reads on.
+//! fn exchange(server: &mut (impl Read + Write), out: &mut Vec<u8>, input: &mut Vec<u8>) -> Result<(), Error> {
+//!     server.write_all(&std::mem::take(out))?;
+//!     let mut read = [0; 4096];
+//!     match server.read(&mut read)? {
+//!         0 => Err(Error::new(ErrorKind::UnexpectedEof, "the server closed")),
+//!         len => Ok(input.extend_from_slice(&read[..len])),
+//!     }
+//! }
+//!
+//! # struct Server(Vec<&'static [u8]>, Vec<u8>);
+//! # impl Read for Server { fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> { self.0.remove(0).read(into) } }
+//! # impl Write for Server {
 //! #     fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> { self.1.write(octets) }
 //! #     fn flush(&mut self) -> std::io::Result<()> { Ok(()) }
 //! # }
-//! # let mut connection = Connection::new(Config::default());
-//! # let _ = connection.receive(b"220 x\r\n").unwrap();
-//! # connection.send(&Command::Ehlo(ClientName::new("c").unwrap()), &mut Vec::new()).unwrap();
-//! # let _ = connection.receive(b"250-x\r\n250 PIPELINING\r\n").unwrap();
-//! # let recipients = ["<a@b>", "<c@d>"].map(|to| Recipient { to: ForwardPath::new(to).unwrap(), parameters: Parameters::NONE });
-//! # let envelope = Envelope { from: ReversePath::Null, parameters: Parameters::NONE, recipients: &recipients };
-//! # let transfer = Transfer::new(envelope, connection.offered()).unwrap();
-//! # let mut said = Vec::new();
-//! # let server = Server(vec![b"250 ok\r\n550 no\r\n250 ok\r\n354 go\r\n", b"250 taken\r\n"], &mut said);
-//! # let outcomes = send(transfer, b"Subject: x\r\n\r\n.\r\n", &mut connection, server);
-//! # assert!(matches!(&outcomes[..], [Outcome::Refused(_), Outcome::Taken(_)]));
-//! # assert_eq!(said, b"MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\n..\r\n.\r\n");
+//! # let says: [&[u8]; 4] = [b"220 x\r\n", b"250-x\r\n250 PIPELINING\r\n", b"250 ok\r\n550 no\r\n250 ok\r\n354 go\r\n", b"250 taken\r\n"];
+//! # let mut server = Server(says.to_vec(), Vec::new());
+//! let recipients = ["<a@b>", "<c@d>"].map(|to| Recipient { to: ForwardPath::new(to).unwrap(), parameters: Parameters::NONE });
+//! let envelope = Envelope { from: ReversePath::Null, parameters: Parameters::NONE, recipients: &recipients };
+//! let mut transfer = None;
+//! let sent = send(&mut server, envelope, b"Subject: x\r\n\r\n.\r\n", &mut transfer);
+//! let mut transfer = transfer.ok_or("the server did not get as far as EHLO")?;
+//! // Those who have no outcome yet, because of an error, get one.
+//! transfer.lost();
+//! assert!(matches!(transfer.outcomes(), [Outcome::Refused(_), Outcome::Taken(_)]));
+//! sent?;
+//! # let said = "EHLO client.example\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\n..\r\n.\r\n";
+//! # assert_eq!(String::from_utf8(server.1)?, said);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A CR or LF alone in the message breaks off the transfer, since it cannot be taken back: [`LineEndings::Reject`](crate::LineEndings::Reject) is the default of
+//! [`Config::line_endings`](crate::client::Config::line_endings), and `Normalise` makes it a CRLF.
 //!
 //! # What is left out
 //!
@@ -107,11 +109,11 @@ use crate::types::{ForwardPath, ReversePath};
 /// Whom a message is from and to.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'m> {
-    /// Where reports go.
+    /// Where reports go: `<>` for nowhere.
     pub from: ReversePath<'m>,
     /// What is said with `MAIL`, but for [what is left out](self#what-is-left-out). `SMTPUTF8` is added where a path needs it.
     pub parameters: Parameters<'m>,
-    /// To whom.
+    /// To whom the message goes. What became of each is at the same place of [`Transfer::outcomes`].
     pub recipients: &'m [Recipient<'m>],
 }
 
@@ -126,7 +128,7 @@ impl Envelope<'_> {
 /// One to whom a message goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Recipient<'m> {
-    /// Who.
+    /// Where the recipient's mail goes, `<a@mail.example>` for one.
     pub to: ForwardPath<'m>,
     /// What is said with `RCPT`, but for [what is left out](self#what-is-left-out).
     pub parameters: Parameters<'m>,
@@ -166,7 +168,7 @@ pub enum Unsuited {
     TooLarge {
         /// Octets of the message.
         size: u64,
-        /// Octets taken.
+        /// The most octets that the server takes.
         limit: u64,
     },
     /// A recipient must have had the mailbox for long, which the server does not look at, and the client has not said to go on without that.
@@ -178,10 +180,10 @@ pub enum Unsuited {
 /// How the message travels.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Carrier {
-    /// With `BDAT` where it must, because it is `BODY=BINARYMIME`; else with `DATA`, which every server has been tried with.
+    /// The message goes with `BDAT` where it must, because it is `BODY=BINARYMIME`; else with `DATA`, which every server has been tried with.
     #[default]
     Automatic,
-    /// With `BDAT` where it is offered.
+    /// The message goes with `BDAT` where it is offered, else with `DATA`.
     Chunks,
 }
 
@@ -189,7 +191,7 @@ pub enum Carrier {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Not known yet.
+    /// The server has not said what becomes of it yet.
     Pending,
     /// The server refused, for now (4yz) or for good (5yz), and said this.
     Refused(Reply<'static>),
@@ -306,7 +308,7 @@ impl<'m> Transfer<'m> {
         &self.outcomes
     }
 
-    /// The same, to keep.
+    /// What became of each recipient, without the transfer.
     pub fn into_outcomes(self) -> Vec<Outcome> {
         self.outcomes
     }
@@ -491,7 +493,7 @@ impl<'m> Transfer<'m> {
         Ok(())
     }
 
-    /// Hears a reply; the connection is as it is after it.
+    /// Hears a reply: the event that `connection` has just given.
     pub fn heard(&mut self, event: &Event<'_>, connection: &Connection) {
         let (reply, negative) = (&event.reply, event.reply.code().is_negative());
         if let (Code::NOT_AVAILABLE, Subject::ContentFor(index)) = (reply.code(), event.to) {
