@@ -8,22 +8,22 @@ use crate::reply::Reply;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Offered {
-    /// `AUTH`, whatever the mechanisms.
+    /// `AUTH`, whatever the mechanisms: [`Capability::Auth`] has them. [RFC 4954](https://www.rfc-editor.org/rfc/rfc4954).
     pub auth: bool,
-    /// `BINARYMIME`.
+    /// `BINARYMIME`: a message may be any octets, in chunks. [RFC 3030](https://www.rfc-editor.org/rfc/rfc3030).
     pub binary_mime: bool,
     /// `CHUNKING`: the message may be sent with [`chunk`](crate::client::Connection::chunk).
     pub chunking: bool,
-    /// `CONPERM` and `CONNEG`.
+    /// `CONPERM` or `CONNEG`: a message may be converted on its way. [RFC 4141](https://www.rfc-editor.org/rfc/rfc4141).
     pub conversion: bool,
     /// `DELIVERBY` with the shortest time a message can be returned after, in seconds; 0 says nothing of it.
     /// [RFC 2852 section 2](https://www.rfc-editor.org/rfc/rfc2852#section-2).
     pub deliver_by: Option<u32>,
-    /// `DSN`.
+    /// `DSN`: the sender may say which reports it wants. [RFC 3461](https://www.rfc-editor.org/rfc/rfc3461).
     pub dsn: bool,
-    /// `8BITMIME`.
+    /// `8BITMIME`: a message may be lines of any octets. [RFC 6152](https://www.rfc-editor.org/rfc/rfc6152).
     pub eight_bit_mime: bool,
-    /// `FUTURERELEASE`.
+    /// `FUTURERELEASE`: a message may be held until later. [RFC 4865](https://www.rfc-editor.org/rfc/rfc4865).
     pub future_release: bool,
     /// `LIMITS`, `RCPTDOMAINMAX`: domains among the recipients of a transaction.
     pub max_domains: Option<u32>,
@@ -33,33 +33,33 @@ pub struct Offered {
     pub max_size: Option<u64>,
     /// `LIMITS`, `MAILMAX`: transactions in a session.
     pub max_transactions: Option<u32>,
-    /// `MT-PRIORITY`.
+    /// `MT-PRIORITY`: a message may have a priority. [RFC 6710](https://www.rfc-editor.org/rfc/rfc6710).
     pub mt_priority: bool,
-    /// `MTRK`.
+    /// `MTRK`: a message may be tracked. [RFC 3885](https://www.rfc-editor.org/rfc/rfc3885).
     pub mtrk: bool,
-    /// `NO-SOLICITING`.
+    /// `NO-SOLICITING`: a message may say that it solicits. [RFC 3865](https://www.rfc-editor.org/rfc/rfc3865).
     pub no_soliciting: bool,
     /// `PIPELINING`: commands may be sent before earlier ones are answered.
     pub pipelining: bool,
-    /// `PRDR`.
+    /// `PRDR`: a message may be answered for each recipient. [draft-hall-prdr](https://datatracker.ietf.org/doc/html/draft-hall-prdr-00).
     pub prdr: bool,
-    /// `REQUIRETLS`.
+    /// `REQUIRETLS`: a message may be kept from servers without TLS. [RFC 8689](https://www.rfc-editor.org/rfc/rfc8689).
     pub require_tls: bool,
-    /// `RRVS`.
+    /// `RRVS`: a message may be kept from who has got the mailbox since. [RFC 7293](https://www.rfc-editor.org/rfc/rfc7293).
     pub rrvs: bool,
-    /// `SIZE`, with or without a limit.
+    /// `SIZE`, with or without a limit: a message's size may be told. [RFC 1870](https://www.rfc-editor.org/rfc/rfc1870).
     pub size: bool,
-    /// `SMTPUTF8`.
+    /// `SMTPUTF8`: paths and header may be UTF-8. [RFC 6531](https://www.rfc-editor.org/rfc/rfc6531).
     pub smtputf8: bool,
-    /// `STARTTLS`.
+    /// `STARTTLS`: TLS may be set up. [RFC 3207](https://www.rfc-editor.org/rfc/rfc3207).
     pub starttls: bool,
-    /// `SUBMITTER`.
+    /// `SUBMITTER`: who is responsible for a message may be named. [RFC 4405](https://www.rfc-editor.org/rfc/rfc4405).
     pub submitter: bool,
-    /// `XCLIENT`.
+    /// `XCLIENT`: another client's address and name may be told. [Postfix](https://www.postfix.org/XCLIENT_README.html).
     pub xclient: bool,
-    /// `XFORWARD`.
+    /// `XFORWARD`: where a message came from may be told for the log. [Postfix](https://www.postfix.org/XFORWARD_README.html).
     pub xforward: bool,
-    /// `XVERP`.
+    /// `XVERP`: each recipient may get a return path of its own. [Postfix](https://www.postfix.org/VERP_README.html).
     pub xverp: bool,
 }
 

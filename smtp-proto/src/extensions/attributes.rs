@@ -29,14 +29,14 @@ pub struct Attribute<'b> {
     /// `NAME`, `ADDR`, `PORT`, `PROTO`, `HELO`, `LOGIN`, `DESTADDR`, `DESTPORT`, `IDENT`, `SOURCE`, as it stands: compared without regard to
     /// the case of ASCII letters.
     pub name: &'b [u8],
-    /// What it is.
+    /// What the client's address, name and so on is, or that it is not known.
     pub value: AttributeValue<'b>,
 }
 
 /// The value of an attribute.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AttributeValue<'b> {
-    /// This, decoded.
+    /// What is known, decoded: `192.0.2.1` for one.
     Known(Cow<'b, [u8]>),
     /// `[TEMPUNAVAIL]`: not known now.
     TemporarilyUnavailable,
@@ -157,7 +157,7 @@ impl AttributeList {
         Self(Vec::new())
     }
 
-    /// All of them.
+    /// The attributes, to be sent.
     ///
     /// # Errors
     ///
@@ -173,13 +173,13 @@ impl AttributeList {
         Self(self.0.split(|octet| *octet == b' ').filter(is_other).collect::<Vec<_>>().join(&b' '))
     }
 
-    /// `ADDR`.
+    /// `ADDR`: the client's address.
     #[must_use]
     pub fn address(self, address: IpAddr) -> Self {
         self.put("ADDR", format_args!("{}{address}", if address.is_ipv6() { "IPV6:" } else { "" }))
     }
 
-    /// Any attribute.
+    /// Any attribute, `PORT` for one.
     ///
     /// # Errors
     ///

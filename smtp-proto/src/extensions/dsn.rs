@@ -16,9 +16,9 @@ use crate::types::Mailbox;
 /// How much of a message its delivery reports bring back. [RFC 3461 section 4.3](https://www.rfc-editor.org/rfc/rfc3461#section-4.3).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Ret {
-    /// All of it.
+    /// `FULL`: all of it.
     Full,
-    /// Its header.
+    /// `HDRS`: its header.
     Headers,
 }
 
@@ -50,16 +50,16 @@ impl fmt::Display for Ret {
 /// None of the three is `NEVER`. Where the sender does not say, a server reports failures, and delays if it likes to.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Notify {
-    /// That it is late.
+    /// `DELAY`: the message is late.
     pub delay: bool,
-    /// That it could not be delivered.
+    /// `FAILURE`: the message could not be delivered.
     pub failure: bool,
-    /// That it was delivered.
+    /// `SUCCESS`: the message was delivered.
     pub success: bool,
 }
 
 impl Notify {
-    /// Of nothing.
+    /// The sender wants to be told nothing.
     pub const NEVER: Self = Self { delay: false, failure: false, success: false };
 
     /// ```abnf

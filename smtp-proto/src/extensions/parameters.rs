@@ -35,7 +35,7 @@ pub struct Parameters<'b> {
 pub struct Parameter<'b> {
     /// The keyword as it stands. Keywords are compared without regard to the case of ASCII letters: see [`is`](Self::is).
     pub keyword: &'b [u8],
-    /// What follows its `=`.
+    /// What follows its `=`; `None` where there is none.
     pub value: Option<&'b [u8]>,
 }
 
@@ -43,11 +43,11 @@ pub struct Parameter<'b> {
 /// [RFC 3030 section 3](https://www.rfc-editor.org/rfc/rfc3030#section-3).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Body {
-    /// ASCII in lines.
+    /// `7BIT`: ASCII in lines.
     SevenBit,
-    /// Any octets in lines.
+    /// `8BITMIME`: any octets in lines.
     EightBitMime,
-    /// Any octets. Sent with `BDAT` only.
+    /// `BINARYMIME`: any octets. Sent with `BDAT` only.
     BinaryMime,
 }
 
@@ -365,7 +365,7 @@ impl<'b> Iterator for Words<'b> {
 }
 
 impl<'b> Parameters<'b> {
-    /// No parameter.
+    /// Parameters where there are none.
     pub const NONE: Self = Self { octets: b"", known: 0 };
 
     /// Takes parameters parted by single spaces, without one in front.
@@ -438,7 +438,7 @@ impl<'b> Parameters<'b> {
         self.octets
     }
 
-    /// Those keywords among them that have a value to be checked.
+    /// Whether the keyword is among them.
     pub(crate) const fn has(&self, keyword: Keyword) -> bool {
         self.known & keyword.bit() != 0
     }
@@ -479,12 +479,13 @@ impl<'b> Parameters<'b> {
         }
     }
 
-    /// `BODY`: how the octets are to be taken.
+    /// `BODY`: how the octets are to be taken. [RFC 6152 section 3](https://www.rfc-editor.org/rfc/rfc6152#section-3),
+    /// [RFC 3030 section 3](https://www.rfc-editor.org/rfc/rfc3030#section-3).
     pub fn body(&self) -> Option<Body> {
         Body::parse(self.value(Keyword::Body)?)
     }
 
-    /// `BY`: until when the message is to be delivered.
+    /// `BY`: until when the message is to be delivered. [RFC 2852 section 4](https://www.rfc-editor.org/rfc/rfc2852#section-4).
     pub fn deliver_by(&self) -> Option<DeliverBy> {
         DeliverBy::parse(self.value(Keyword::By)?)
     }
@@ -494,7 +495,7 @@ impl<'b> Parameters<'b> {
         xtext::decode_ascii(self.value(Keyword::EnvelopeId)?)
     }
 
-    /// `HOLDFOR` or `HOLDUNTIL`: how long the message is to be held.
+    /// `HOLDFOR` or `HOLDUNTIL`: how long the message is to be held. [RFC 4865 section 3](https://www.rfc-editor.org/rfc/rfc4865#section-3).
     pub fn hold(&self) -> Option<Hold<'b>> {
         match self.value(Keyword::HoldFor) {
             Some(seconds) => hold_seconds(seconds).map(Hold::For),
@@ -507,17 +508,18 @@ impl<'b> Parameters<'b> {
         priority(self.value(Keyword::MtPriority)?)
     }
 
-    /// `NOTIFY`: of what the sender wants a report.
+    /// `NOTIFY`: what the sender wants to be told of the recipient. [RFC 3461 section 4.1](https://www.rfc-editor.org/rfc/rfc3461#section-4.1).
     pub fn notify(&self) -> Option<Notify> {
         Notify::parse(self.value(Keyword::Notify)?)
     }
 
-    /// `ORCPT`: the recipient as the sender wrote it.
+    /// `ORCPT`: the recipient as the sender wrote it. [RFC 3461 section 4.2](https://www.rfc-editor.org/rfc/rfc3461#section-4.2).
     pub fn original_recipient(&self) -> Option<OriginalRecipient<'b>> {
         OriginalRecipient::parse(self.value(Keyword::OriginalRecipient)?)
     }
 
     /// `PRDR`: whether a reply for each recipient is wanted after the message.
+    /// [draft-hall-prdr](https://datatracker.ietf.org/doc/html/draft-hall-prdr-00).
     pub const fn prdr(&self) -> bool {
         self.has(Keyword::Prdr)
     }
@@ -527,7 +529,7 @@ impl<'b> Parameters<'b> {
         self.has(Keyword::RequireTls)
     }
 
-    /// `RET`: how much of the message reports bring back.
+    /// `RET`: how much of the message reports bring back. [RFC 3461 section 4.3](https://www.rfc-editor.org/rfc/rfc3461#section-4.3).
     pub fn ret(&self) -> Option<Ret> {
         Ret::parse(self.value(Keyword::Ret)?)
     }
@@ -550,7 +552,7 @@ impl<'b> Parameters<'b> {
         xtext::decode(self.value(Keyword::Submitter)?)
     }
 
-    /// `RRVS`: since when the recipient must have had the mailbox.
+    /// `RRVS`: since when the recipient must have had the mailbox. [RFC 7293 section 3.1](https://www.rfc-editor.org/rfc/rfc7293#section-3.1).
     pub fn valid_since(&self) -> Option<ValidSince<'b>> {
         ValidSince::parse(self.value(Keyword::Rrvs)?)
     }
@@ -634,7 +636,7 @@ impl ParameterList {
         list
     }
 
-    /// All of them.
+    /// The parameters, to be sent.
     pub fn as_parameters(&self) -> Parameters<'_> {
         Parameters { octets: &self.octets, known: self.known }
     }
@@ -683,7 +685,7 @@ impl ParameterList {
         if sound { Ok(list) } else { Err(ValueError { expected: keyword.expected() }) }
     }
 
-    /// `AUTH`.
+    /// `AUTH`: who sent the message.
     ///
     /// # Errors
     ///
@@ -698,19 +700,19 @@ impl ParameterList {
         }
     }
 
-    /// `BODY`.
+    /// `BODY`: how the octets are to be taken.
     #[must_use]
     pub fn body(self, body: Body) -> Self {
         self.with(Keyword::Body, body)
     }
 
-    /// `BY`.
+    /// `BY`: until when the message is to be delivered.
     #[must_use]
     pub fn deliver_by(self, by: DeliverBy) -> Self {
         self.with(Keyword::By, by)
     }
 
-    /// `ENVID`.
+    /// `ENVID`: the sender's name for the transaction, which reports repeat.
     ///
     /// # Errors
     ///
@@ -719,7 +721,7 @@ impl ParameterList {
         self.checked(Keyword::EnvelopeId, Xtext(id.as_ref()))
     }
 
-    /// `HOLDFOR` or `HOLDUNTIL`.
+    /// `HOLDFOR` or `HOLDUNTIL`: how long the message is to be held. One replaces the other.
     ///
     /// # Errors
     ///
@@ -732,7 +734,7 @@ impl ParameterList {
         }
     }
 
-    /// `MT-PRIORITY`.
+    /// `MT-PRIORITY`: -9 to 9, the higher the more urgent.
     ///
     /// # Errors
     ///
@@ -741,13 +743,13 @@ impl ParameterList {
         self.checked(Keyword::MtPriority, priority)
     }
 
-    /// `NOTIFY`.
+    /// `NOTIFY`: what the sender wants to be told of the recipient.
     #[must_use]
     pub fn notify(self, notify: Notify) -> Self {
         self.with(Keyword::Notify, notify)
     }
 
-    /// `ORCPT`. Of the type `utf-8` in the form that every server takes.
+    /// `ORCPT`: the recipient as the sender wrote it. Of the type `utf-8` in the form that every server takes.
     ///
     /// # Errors
     ///
@@ -756,37 +758,37 @@ impl ParameterList {
         self.checked(Keyword::OriginalRecipient, original)
     }
 
-    /// `PRDR`.
+    /// `PRDR`: a reply for each recipient is wanted after the message.
     #[must_use]
     pub fn prdr(self) -> Self {
         self.flag(Keyword::Prdr)
     }
 
-    /// `REQUIRETLS`.
+    /// `REQUIRETLS`: the message may only travel encrypted.
     #[must_use]
     pub fn require_tls(self) -> Self {
         self.flag(Keyword::RequireTls)
     }
 
-    /// `RET`.
+    /// `RET`: how much of the message reports bring back.
     #[must_use]
     pub fn ret(self, ret: Ret) -> Self {
         self.with(Keyword::Ret, ret)
     }
 
-    /// `SIZE`.
+    /// `SIZE`: the size of the message, in octets.
     #[must_use]
     pub fn size(self, octets: u64) -> Self {
         self.with(Keyword::Size, octets)
     }
 
-    /// `SMTPUTF8`.
+    /// `SMTPUTF8`: paths and header may be UTF-8.
     #[must_use]
     pub fn smtputf8(self) -> Self {
         self.flag(Keyword::SmtpUtf8)
     }
 
-    /// `SUBMITTER`.
+    /// `SUBMITTER`: who is responsible for the message.
     ///
     /// # Errors
     ///
@@ -795,7 +797,7 @@ impl ParameterList {
         self.checked(Keyword::Submitter, Xtext(mailbox.as_ref()))
     }
 
-    /// `RRVS`.
+    /// `RRVS`: since when the recipient must have had the mailbox.
     #[must_use]
     pub fn valid_since(self, since: ValidSince<'_>) -> Self {
         self.with(Keyword::Rrvs, since)

@@ -92,9 +92,9 @@ impl fmt::Display for DeliverBy {
 /// How long a message is to be held before it goes out. [RFC 4865 section 3](https://www.rfc-editor.org/rfc/rfc4865#section-3).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Hold<'b> {
-    /// So many seconds, 1 to 999,999,999.
+    /// `HOLDFOR`: the message goes out after so many seconds, 1 to 999,999,999.
     For(u32),
-    /// Until then.
+    /// `HOLDUNTIL`: the message goes out then.
     Until(DateTime<'b>),
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn priority(value: &[u8]) -> Option<i8> {
 /// Since when the recipient must have had the mailbox for the message to be theirs. [RFC 7293 section 3.1](https://www.rfc-editor.org/rfc/rfc7293#section-3.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ValidSince<'b> {
-    /// Since then.
+    /// The moment since which the recipient must have had it.
     pub since: DateTime<'b>,
     /// What a server does whose next hop does not know the extension, if the client says; if not, it refuses the message.
     pub otherwise: Option<Otherwise>,
