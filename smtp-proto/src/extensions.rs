@@ -3,6 +3,8 @@
 pub(crate) mod attributes;
 pub(crate) mod dsn;
 pub(crate) mod ehlo;
+pub(crate) mod keyword;
+pub(crate) mod parameter_list;
 pub(crate) mod parameters;
 pub(crate) mod timing;
 pub(crate) mod written;
@@ -16,7 +18,8 @@ use postrider_text_proto::{Mechanism, Mechanisms};
 use crate::command::Verb;
 use crate::error::CommandError;
 use crate::extensions::ehlo::{Capability, FutureRelease, ServerLimits};
-use crate::extensions::parameters::{Body, Keyword, Parameters};
+use crate::extensions::keyword::Keyword;
+use crate::extensions::parameters::{Body, Parameters};
 use crate::extensions::timing::{ByMode, Hold};
 use crate::limits::Limits;
 use crate::session::Session;

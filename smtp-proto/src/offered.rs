@@ -1,7 +1,8 @@
 //! What a client has learnt of a server.
 
 use crate::extensions::ehlo::Capability;
-use crate::extensions::parameters::{Keyword, Parameter, Parameters};
+use crate::extensions::keyword::Keyword;
+use crate::extensions::parameters::{Parameter, Parameters};
 use crate::reply::Reply;
 
 /// What a server's reply to `EHLO` or `LHLO` lists, as far as the client goes by it. The rest is in [`Reply::capabilities`].
