@@ -91,12 +91,10 @@ impl ParameterList {
 
     /// The same of a value whose type does not rule out all that would be wrong.
     fn checked(self, keyword: Keyword, value: impl fmt::Display) -> Result<Self, ValueError> {
-        let mut list = self.flag(keyword);
-        list.octets.push(b'=');
-        let start = list.octets.len();
-        put(value, &mut list.octets);
-        let sound = keyword.takes(list.octets.get(start..));
-        if sound { Ok(list) } else { Err(ValueError { expected: keyword.expected() }) }
+        let list = self.with(keyword, value);
+        let added = list.octets.rsplit(|octet| *octet == b' ').next().unwrap_or_default();
+        Parameters::new(added)?;
+        Ok(list)
     }
 
     /// `AUTH`: who sent the message.
