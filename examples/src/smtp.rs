@@ -199,7 +199,7 @@ impl Smtp {
             sender: ours.and_then(|mailbox| self.account_of(mailbox)).map(|account| self.site.maildir_of(&account)),
             utf8: parameters.smtputf8(),
             prdr: parameters.prdr(),
-            envelope_id: parameters.envelope_id().map(|id| String::from_utf8_lossy(&id).into_owned()),
+            envelope_id: parameters.envelope_id().map(String::from),
             ..Transaction::default()
         };
         Reply::new(Code::OK, "sender taken").with_enhanced(2, 1, 0)
@@ -253,10 +253,9 @@ impl Smtp {
         if mailbox == mailboxes.len() {
             mailboxes.push(path);
         }
-        let original = parameters.original_recipient().map(|original| {
-            let address_type = original.address_type.escape_ascii();
-            format!("{address_type};{}", Escaped(&original.address))
-        });
+        let original = parameters
+            .original_recipient()
+            .map(|original| format!("{};{}", original.address_type(), Escaped(original.address().as_bytes())));
         let report = parameters.notify().is_some_and(|notify| notify.success);
         self.transaction.recipients.push(Recipient { address: to.to_string(), mailbox, original, report });
         Ok(Reply::new(Code::OK, "recipient taken").with_enhanced(2, 1, 5))

@@ -38,8 +38,8 @@ fn by_meaning(parameters: &Parameters<'_>) -> ParameterList {
     let mut list = ParameterList::new();
     list = parameters.auth().map_or(list.clone(), |auth| list.auth(&auth).expect(given));
     list = parameters.body().map_or(list.clone(), |body| list.body(body));
-    list = parameters.by().map_or(list.clone(), |by| list.by(by));
-    list = parameters.envelope_id().map_or(list.clone(), |id| list.envelope_id(&id).expect(given));
+    list = parameters.deliver_by().map_or(list.clone(), |by| list.deliver_by(by));
+    list = parameters.envelope_id().map_or(list.clone(), |id| list.envelope_id(&*id).expect(given));
     list = parameters.hold().map_or(list.clone(), |hold| list.hold(hold).expect(given));
     list = parameters.mt_priority().map_or(list.clone(), |priority| list.mt_priority(priority).expect(given));
     list = parameters.notify().map_or(list.clone(), |notify| list.notify(notify));
@@ -60,10 +60,10 @@ fn by_meaning(parameters: &Parameters<'_>) -> ParameterList {
 }
 
 fn meaning(parameters: &Parameters<'_>) -> String {
-    let first = (parameters.auth(), parameters.body(), parameters.by(), parameters.envelope_id(), parameters.hold());
+    let first = (parameters.auth(), parameters.body(), parameters.deliver_by(), parameters.envelope_id(), parameters.hold());
     let second = (parameters.mt_priority(), parameters.notify(), parameters.prdr(), parameters.require_tls());
     let third =
         (parameters.ret(), parameters.size(), parameters.smtputf8(), parameters.submitter(), parameters.valid_since());
-    let original = parameters.original_recipient().filter(|original| original.address.len() <= 40);
+    let original = parameters.original_recipient().filter(|original| original.address().len() <= 40);
     format!("{first:?} {second:?} {third:?} {original:?}")
 }

@@ -454,7 +454,7 @@ impl Connection {
         match verb {
             Verb::Ehlo | Verb::Lhlo | Verb::Helo | Verb::Xclient if done => {
                 let extended = matches!(verb, Verb::Ehlo | Verb::Lhlo);
-                self.offered = if extended { Offered::by(reply) } else { Offered::default() };
+                self.offered = if extended { Offered::from_reply(reply) } else { Offered::default() };
             }
             Verb::Mail => self.prdr = sent.prdr && done,
             _ => {}

@@ -3,8 +3,11 @@
 pub(crate) mod attributes;
 pub(crate) mod dsn;
 pub(crate) mod ehlo;
+pub(crate) mod keyword;
+pub(crate) mod parameter_list;
 pub(crate) mod parameters;
 pub(crate) mod timing;
+pub(crate) mod written;
 pub(crate) mod xtext;
 
 use alloc::string::String;
@@ -15,7 +18,8 @@ use postrider_text_proto::{Mechanism, Mechanisms};
 use crate::command::Verb;
 use crate::error::CommandError;
 use crate::extensions::ehlo::{Capability, FutureRelease, ServerLimits};
-use crate::extensions::parameters::{Body, Keyword, Parameters};
+use crate::extensions::keyword::Keyword;
+use crate::extensions::parameters::{Body, Parameters};
 use crate::extensions::timing::{ByMode, Hold};
 use crate::limits::Limits;
 use crate::session::Session;
@@ -234,7 +238,7 @@ impl Extensions {
 
     /// Whether the message can be held, or returned, as it is to be.
     fn check_times(&self, parameters: &Parameters<'_>) -> Result<(), CommandError> {
-        if let (Some(by), Some(seconds)) = (parameters.by(), self.deliver_by)
+        if let (Some(by), Some(seconds)) = (parameters.deliver_by(), self.deliver_by)
             && by.mode() == ByMode::Return
             && u32::try_from(by.seconds()).is_ok_and(|wanted| wanted < seconds)
         {

@@ -6,79 +6,90 @@
 //! further transactions follow, and the message is asked for again.
 //!
 //! ```
-//! use postrider_smtp_proto::client::Connection;
-//! use postrider_smtp_proto::transfer::{Next, Outcome, Transfer};
-//! use postrider_smtp_proto::Step;
-//! use std::io::{Read, Write};
+//! use postrider_smtp_proto::client::{Config, Connection, Subject};
+//! use postrider_smtp_proto::transfer::{Envelope, Next, Outcome, Recipient, Transfer};
+//! use postrider_smtp_proto::{ClientName, Command, ForwardPath, Parameters, ReversePath, Step};
+//! use std::io::{Error, ErrorKind, Read, Write};
 //!
-//! /// Sends `message` over a connection on which `EHLO` was answered.
-//! fn send(mut transfer: Transfer<'_>, message: &[u8], connection: &mut Connection, mut server: impl Read + Write) -> Vec<Outcome> {
-//!     let (mut input, mut out) = (Vec::new(), Vec::new());
-//!     while turn(&mut transfer, message, connection, &mut server, &mut input, &mut out).unwrap_or(false) {}
-//!     // Where something went wrong, those who have no outcome yet get one.
-//!     transfer.lost();
-//!     transfer.into_outcomes()
-//! }
-//!
-//! /// Whether there is another turn.
-//! fn turn(
-//!     transfer: &mut Transfer<'_>,
-//!     message: &[u8],
-//!     connection: &mut Connection,
+//! /// Sends `message` over a connection that was just opened. Where an error ends it, `transfer` knows what became of the recipients by then.
+//! fn send<'m>(
 //!     server: &mut (impl Read + Write),
-//!     input: &mut Vec<u8>,
-//!     out: &mut Vec<u8>,
-//! ) -> Result<bool, Box<dyn std::error::Error>> {
-//!     match connection.receive(input)? {
-//!         Step::Event { consumed, event } => {
-//!             transfer.heard(&event, connection);
-//!             input.drain(..consumed);
-//!             return Ok(true);
-//!         }
-//!         Step::Skip { consumed } => drop(input.drain(..consumed)),
-//!         Step::NeedInput | Step::Paused => {}
-//!     }
-//!     match transfer.speak(connection, out)? {
-//!         Next::Content { at } => {
-//!             let rest = &message[at as usize..];
-//!             let piece = &rest[..rest.len().min(64 * 1024)];
-//!             transfer.content(connection, piece, piece.len() == rest.len(), out)?;
-//!             server.write_all(&std::mem::take(out))?;
-//!         }
-//!         Next::Over => return Ok(false),
-//!         Next::Wait => {
-//!             server.write_all(&std::mem::take(out))?;
-//!             let mut read = [0; 4096];
-//!             match server.read(&mut read)? {
-//!                 0 => return Err("the server closed".into()),
-//!                 len => input.extend_from_slice(&read[..len]),
+//!     envelope: Envelope<'m>,
+//!     message: &[u8],
+//!     transfer: &mut Option<Transfer<'m>>,
+//! ) -> Result<(), Box<dyn std::error::Error>> {
+//!     let (mut connection, mut input, mut out) = (Connection::new(Config::default()), Vec::new(), Vec::new());
+//!     loop {
+//!         if let Step::Event { consumed, event } = connection.receive(&input)? {
+//!             match (event.to, &mut *transfer) {
+//!                 (_, Some(transfer)) => transfer.heard(&event, &connection),
+//!                 _ if event.reply.code().is_negative() => return Err(event.reply.to_string().into()),
+//!                 (Subject::Greeting, _) => connection.send(&Command::Ehlo(ClientName::new("client.example")?), &mut out)?,
+//!                 (_, transfer) => *transfer = Some(Transfer::new(envelope, connection.offered())?),
 //!             }
+//!             input.drain(..consumed);
+//!             continue;
+//!         }
+//!         let Some(transfer) = transfer else {
+//!             exchange(server, &mut out, &mut input)?;
+//!             continue;
+//!         };
+//!         match transfer.speak(&mut connection, &mut out)? {
+//!             Next::Content { at } => {
+//!                 let rest = &message[at as usize..];
+//!                 let piece = &rest[..rest.len().min(64 * 1024)];
+//!                 transfer.content(&mut connection, piece, piece.len() == rest.len(), &mut out)?;
+//!                 server.write_all(&std::mem::take(&mut out))?;
+//!             }
+//!             Next::Over => return Ok(()),
+//!             Next::Wait => exchange(server, &mut out, &mut input)?,
 //!         }
 //!     }
-//!     Ok(true)
 //! }
-//! # use postrider_smtp_proto::client::Config;
-//! # use postrider_smtp_proto::transfer::{Envelope, Recipient};
-//! # use postrider_smtp_proto::{ClientName, Command, ForwardPath, Parameters, ReversePath};
-//! # struct Server<'s>(Vec<&'static [u8]>, &'s mut Vec<u8>);
-//! # impl Read for Server<'_> { fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> { self.0.remove(0).read(into) } }
-//! # impl Write for Server<'_> {
+//!
+//! /// Writes what there is to say, and reads on.
+//! fn exchange(server: &mut (impl Read + Write), out: &mut Vec<u8>, input: &mut Vec<u8>) -> Result<(), Error> {
+//!     server.write_all(&std::mem::take(out))?;
+//!     let mut read = [0; 4096];
+//!     match server.read(&mut read)? {
+//!         0 => Err(Error::new(ErrorKind::UnexpectedEof, "the server closed")),
+//!         len => Ok(input.extend_from_slice(&read[..len])),
+//!     }
+//! }
+//!
+//! # struct Server(Vec<&'static [u8]>, Vec<u8>);
+//! # impl Read for Server { fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> { self.0.remove(0).read(into) } }
+//! # impl Write for Server {
 //! #     fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> { self.1.write(octets) }
 //! #     fn flush(&mut self) -> std::io::Result<()> { Ok(()) }
 //! # }
-//! # let mut connection = Connection::new(Config::default());
-//! # let _ = connection.receive(b"220 x\r\n").unwrap();
-//! # connection.send(&Command::Ehlo(ClientName::new("c").unwrap()), &mut Vec::new()).unwrap();
-//! # let _ = connection.receive(b"250-x\r\n250 PIPELINING\r\n").unwrap();
-//! # let recipients = ["<a@b>", "<c@d>"].map(|to| Recipient { to: ForwardPath::new(to).unwrap(), parameters: Parameters::NONE });
-//! # let envelope = Envelope { from: ReversePath::Null, parameters: Parameters::NONE, recipients: &recipients };
-//! # let transfer = Transfer::new(envelope, connection.offered()).unwrap();
-//! # let mut said = Vec::new();
-//! # let server = Server(vec![b"250 ok\r\n550 no\r\n250 ok\r\n354 go\r\n", b"250 taken\r\n"], &mut said);
-//! # let outcomes = send(transfer, b"Subject: x\r\n\r\n.\r\n", &mut connection, server);
-//! # assert!(matches!(&outcomes[..], [Outcome::Refused(_), Outcome::Taken(_)]));
-//! # assert_eq!(said, b"MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\n..\r\n.\r\n");
+//! # let says: [&[u8]; 4] = [b"220 x\r\n", b"250-x\r\n250 PIPELINING\r\n", b"250 ok\r\n550 no\r\n250 ok\r\n354 go\r\n", b"250 taken\r\n"];
+//! # let mut server = Server(says.to_vec(), Vec::new());
+//! let recipients = ["<a@b>", "<c@d>"].map(|to| Recipient { to: ForwardPath::new(to).unwrap(), parameters: Parameters::NONE });
+//! let envelope = Envelope { from: ReversePath::Null, parameters: Parameters::NONE, recipients: &recipients };
+//! let mut transfer = None;
+//! let sent = send(&mut server, envelope, b"Subject: x\r\n\r\n.\r\n", &mut transfer);
+//! let mut transfer = transfer.ok_or("the server did not get as far as EHLO")?;
+//! // Those who have no outcome yet, because of an error, get one.
+//! transfer.lost();
+//! assert!(matches!(transfer.outcomes(), [Outcome::Refused(_), Outcome::Taken(_)]));
+//! sent?;
+//! # let said = "EHLO client.example\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\n..\r\n.\r\n";
+//! # assert_eq!(String::from_utf8(server.1)?, said);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A CR or LF alone in the message breaks off the transfer, since it cannot be taken back: [`LineEndings::Reject`](crate::LineEndings::Reject) is the default of
+//! [`Config::line_endings`](crate::client::Config::line_endings), and `Normalise` makes it a CRLF.
+//!
+//! # What is left out
+//!
+//! The message goes without those of its parameters that the server does not offer, unless that would do harm: then it is [`Unsuited`] for the server.
+//! `AUTH`, `BY` in the mode `N`, `CONNEG`, `CONPERM`, `ENVID`, `MT-PRIORITY`, `MTRK`, `NOTIFY`, `ORCPT`, `PRDR`, `RET`, `RRVS` with `C`, `SIZE`, `SOLICIT`,
+//! `SUBMITTER`, `TRANSID`, `XVERP` and a `BODY` of `7BIT` may be left out; [`Offered::left_out`] says which are. Two of them leave the sender a duty, for each
+//! recipient that is [`Taken`](Outcome::Taken): without `NOTIFY=SUCCESS` a "relayed" report is to be sent
+//! ([RFC 3461 section 5.2.2](https://www.rfc-editor.org/rfc/rfc3461#section-5.2.2)), and without `BY` in the mode `N` too, where `NOTIFY` is not `NEVER`
+//! ([RFC 2852 section 4.1.4.2](https://www.rfc-editor.org/rfc/rfc2852#section-4.1.4.2)).
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -88,8 +99,9 @@ use thiserror::Error;
 use crate::client::{Connection, Event, Subject};
 use crate::command::{Command, Verb};
 use crate::error::Misuse;
-use crate::extensions::parameters::{Body, Keyword, ParameterList, Parameters};
-use crate::extensions::timing::Otherwise;
+use crate::extensions::parameter_list::ParameterList;
+use crate::extensions::parameters::{Body, Parameters};
+use crate::extensions::timing::{ByMode, Otherwise};
 use crate::offered::Offered;
 use crate::reply::{Code, Reply};
 use crate::session::State;
@@ -98,12 +110,11 @@ use crate::types::{ForwardPath, ReversePath};
 /// Whom a message is from and to.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'m> {
-    /// Where reports go.
+    /// Where reports go: `<>` for nowhere.
     pub from: ReversePath<'m>,
-    /// What is said with `MAIL`. Those that the server does not offer are left out where that does no harm: see [`Unsuited`]. `SMTPUTF8` is added where a path
-    /// needs it.
+    /// What is said with `MAIL`, but for [what is left out](self#what-is-left-out). `SMTPUTF8` is added where a path needs it.
     pub parameters: Parameters<'m>,
-    /// To whom.
+    /// To whom the message goes. What became of each is at the same place of [`Transfer::outcomes`].
     pub recipients: &'m [Recipient<'m>],
 }
 
@@ -118,9 +129,9 @@ impl Envelope<'_> {
 /// One to whom a message goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Recipient<'m> {
-    /// Who.
+    /// Where the recipient's mail goes, `<a@mail.example>` for one.
     pub to: ForwardPath<'m>,
-    /// What is said with `RCPT`. Those that the server does not offer are left out where that does no harm: see [`Unsuited`].
+    /// What is said with `RCPT`, but for [what is left out](self#what-is-left-out).
     pub parameters: Parameters<'m>,
 }
 
@@ -129,8 +140,21 @@ pub struct Recipient<'m> {
 #[non_exhaustive]
 pub enum Unsuited {
     /// The message has octets the server does not take: it would have to be converted. [RFC 6152 section 3](https://www.rfc-editor.org/rfc/rfc6152#section-3).
-    #[error("the server does not take messages of this kind: {0:?} (RFC 6152, RFC 3030)")]
+    #[error("the server does not take messages of this kind: BODY={0} (RFC 6152, RFC 3030)")]
     Body(Body),
+    /// The message is to be returned when it is late, and the server would not do that.
+    /// [RFC 2852 section 4.1.4.1](https://www.rfc-editor.org/rfc/rfc2852#section-4.1.4.1).
+    #[error("the server does not offer DELIVERBY (RFC 2852)")]
+    DeliverBy,
+    /// The message is to be returned when it is late, and the server does not take a time as short.
+    /// [RFC 2852 section 4.1.4.1](https://www.rfc-editor.org/rfc/rfc2852#section-4.1.4.1).
+    #[error("delivery within {seconds} seconds is below the server's minimum of {minimum} (RFC 2852)")]
+    DeliverByTooSoon {
+        /// Seconds the message has.
+        seconds: i32,
+        /// The fewest that the server takes.
+        minimum: u32,
+    },
     /// The message is to be held, and the server would send it on at once. [RFC 4865](https://www.rfc-editor.org/rfc/rfc4865).
     #[error("the server does not hold messages (RFC 4865)")]
     Hold,
@@ -145,10 +169,11 @@ pub enum Unsuited {
     TooLarge {
         /// Octets of the message.
         size: u64,
-        /// Octets taken.
+        /// The most octets that the server takes.
         limit: u64,
     },
-    /// A recipient must have had the mailbox for long, which the server does not look at. [RFC 7293](https://www.rfc-editor.org/rfc/rfc7293).
+    /// A recipient must have had the mailbox for long, which the server does not look at, and the client has not said to go on without that.
+    /// [RFC 7293 section 5.1.1](https://www.rfc-editor.org/rfc/rfc7293#section-5.1.1).
     #[error("the server does not offer RRVS (RFC 7293)")]
     ValidSince,
 }
@@ -156,10 +181,10 @@ pub enum Unsuited {
 /// How the message travels.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Carrier {
-    /// With `BDAT` where it must, because it is `BODY=BINARYMIME`; else with `DATA`, which every server has been tried with.
+    /// The message goes with `BDAT` where it must, because it is `BODY=BINARYMIME`; else with `DATA`, which every server has been tried with.
     #[default]
     Automatic,
-    /// With `BDAT` where it is offered.
+    /// The message goes with `BDAT` where it is offered, else with `DATA`.
     Chunks,
 }
 
@@ -167,7 +192,7 @@ pub enum Carrier {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Not known yet.
+    /// The server has not said what becomes of it yet.
     Pending,
     /// The server refused, for now (4yz) or for good (5yz), and said this.
     Refused(Reply<'static>),
@@ -175,7 +200,8 @@ pub enum Outcome {
     Taken(Reply<'static>),
     /// The connection was lost after the message's end had been sent and before its reply: the server may have it or not.
     Uncertain,
-    /// The session ended before the message's end had been sent: the server does not have it.
+    /// The server was not given the whole message for it, and does not have it: the connection was lost, or takes no further transaction. Try again on
+    /// another.
     Unsent,
 }
 
@@ -271,9 +297,9 @@ impl<'m> Transfer<'m> {
         })
     }
 
-    /// The same by another carrier.
+    /// The same, carried otherwise than [automatically](Carrier::Automatic).
     #[must_use]
-    pub const fn by(mut self, carrier: Carrier) -> Self {
+    pub const fn carried_by(mut self, carrier: Carrier) -> Self {
         self.carrier = carrier;
         self
     }
@@ -283,7 +309,7 @@ impl<'m> Transfer<'m> {
         &self.outcomes
     }
 
-    /// The same, to keep.
+    /// What became of each recipient, without the transfer.
     pub fn into_outcomes(self) -> Vec<Outcome> {
         self.outcomes
     }
@@ -333,7 +359,7 @@ impl<'m> Transfer<'m> {
             self.stage = Stage::Over;
             return Ok(true);
         }
-        let mut fitting = Vec::new();
+        let mut fitting = ParameterList::new();
         let parameters = fitting_of(self.envelope.parameters, connection.offered(), &mut fitting);
         let mut list = ParameterList::from(parameters);
         if self.envelope.needs_utf8() {
@@ -386,7 +412,7 @@ impl<'m> Transfer<'m> {
             if connection.unanswered() >= WINDOW {
                 return Ok(false);
             }
-            let mut fitting = Vec::new();
+            let mut fitting = ParameterList::new();
             let parameters = fitting_of(recipient.parameters, connection.offered(), &mut fitting);
             connection.send(&Command::Rcpt { to: recipient.to, parameters }, out)?;
             self.named += 1;
@@ -468,7 +494,7 @@ impl<'m> Transfer<'m> {
         Ok(())
     }
 
-    /// Hears a reply; the connection is as it is after it.
+    /// Hears a reply: the event that `connection` has just given.
     pub fn heard(&mut self, event: &Event<'_>, connection: &Connection) {
         let (reply, negative) = (&event.reply, event.reply.code().is_negative());
         if let (Code::NOT_AVAILABLE, Subject::ContentFor(index)) = (reply.code(), event.to) {
@@ -582,8 +608,10 @@ fn is_too_many(reply: &Reply<'_>) -> bool {
 /// Whether the message can go where this is offered.
 fn suits(envelope: &Envelope<'_>, offered: &Offered) -> Result<(), Unsuited> {
     let parameters = &envelope.parameters;
+    returns_in_time(parameters, offered)?;
     let strict = |recipient: &Recipient<'_>| {
-        recipient.parameters.valid_since().is_some_and(|since| since.otherwise == Some(Otherwise::Reject))
+        // RFC 7293 section 3.1: where the client does not say, it is to be refused.
+        recipient.parameters.valid_since().is_some_and(|since| since.otherwise != Some(Otherwise::Continue))
     };
     match (parameters.body(), parameters.size(), offered.max_size) {
         (Some(body @ Body::EightBitMime), ..) if !offered.eight_bit_mime => Err(Unsuited::Body(body)),
@@ -597,14 +625,19 @@ fn suits(envelope: &Envelope<'_>, offered: &Offered) -> Result<(), Unsuited> {
     }
 }
 
+/// Whether a message that is to be returned when it is late would be: `BY` in the mode `N` may be left out.
+fn returns_in_time(parameters: &Parameters<'_>, offered: &Offered) -> Result<(), Unsuited> {
+    let Some(by) = parameters.deliver_by().filter(|by| by.mode() == ByMode::Return) else { return Ok(()) };
+    let (seconds, minimum) = (by.seconds(), offered.deliver_by.ok_or(Unsuited::DeliverBy)?);
+    let late = i64::from(seconds) < i64::from(minimum);
+    if late { Err(Unsuited::DeliverByTooSoon { seconds, minimum }) } else { Ok(()) }
+}
+
 /// Those of `parameters` that the server takes, and those that nobody here knows.
-fn fitting_of<'p>(parameters: Parameters<'p>, offered: &Offered, fitting: &'p mut Vec<u8>) -> Parameters<'p> {
-    let fits = |keyword: &[u8]| Keyword::parse(keyword).is_none_or(|keyword| offered.takes(keyword));
-    if parameters.iter().all(|parameter| fits(parameter.keyword)) {
+fn fitting_of<'p>(parameters: Parameters<'p>, offered: &Offered, fitting: &'p mut ParameterList) -> Parameters<'p> {
+    if parameters.iter().all(|parameter| offered.takes_word(&parameter)) {
         return parameters;
     }
-    let words = parameters.as_bytes().split(|octet| *octet == b' ');
-    let pairs = words.zip(parameters.iter()).filter(|(_, parameter)| fits(parameter.keyword));
-    *fitting = pairs.map(|(word, _)| word).collect::<Vec<_>>().join(&b' ');
-    Parameters::new(fitting).unwrap_or_default()
+    *fitting = ParameterList::those(parameters, |parameter| offered.takes_word(parameter));
+    fitting.as_parameters()
 }

@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use postrider_smtp_proto::{
-    AttributeList, AttributeValue, Attributes, Body, ByMode, Capability, ClientName, Code, Command, DateTime,
-    DeliverBy, DomainList, Extensions, ForwardPath, FutureRelease, Hold, Limits, Mailbox, Mechanism, Misuse, Notify,
-    OriginalRecipient, OtherCommand, OtherExtension, Otherwise, ParameterList, Parameters, Queue, QueueName, Reply,
-    Ret, ReversePath, Secret, State, Step, Submitter, Text, Url, ValidSince, Verb, client, server,
+    AttributeList, AttributeValue, Attributes, AuthParameter, Body, ByMode, Capability, ClientName, Code, Command,
+    DateTime, DeliverBy, DomainList, Extensions, ForwardPath, FutureRelease, Hold, Limits, Mailbox, Mechanism, Misuse,
+    Notify, OriginalRecipient, OtherCommand, OtherExtension, Otherwise, ParameterList, Parameters, Queue, QueueName,
+    Reply, Ret, ReversePath, Secret, State, Step, Text, Url, ValidSince, Verb, client, server,
 };
 use proptest::prelude::*;
 
@@ -458,9 +458,9 @@ fn mail(parameters: &'static str) -> Parameters<'static> {
 fn parameters_are_read_as_what_they_mean() {
     let moment = |text| DateTime::new(text).unwrap();
     let by = |seconds, mode, trace| DeliverBy::new(seconds, mode, trace).ok();
-    assert_eq!(mail("BY=+0125;rT").by(), by(125, ByMode::Return, true));
-    assert_eq!(mail("BY=-1;N").by(), by(-1, ByMode::Notify, false));
-    assert_eq!(mail("ENVID=a+2Bb+3D+20").envelope_id().as_deref(), Some(&b"a+b= "[..]));
+    assert_eq!(mail("BY=+0125;rT").deliver_by(), by(125, ByMode::Return, true));
+    assert_eq!(mail("BY=-1;N").deliver_by(), by(-1, ByMode::Notify, false));
+    assert_eq!(mail("ENVID=a+2Bb+3D+20").envelope_id().as_deref(), Some("a+b= "));
     assert_eq!((mail("RET=full").ret(), mail("ret=HDRS").ret()), (Some(Ret::Full), Some(Ret::Headers)));
     assert_eq!(mail("HOLDFOR=5").hold(), Some(Hold::For(5)));
     let until = "2029-05-29T17:04:00Z";
@@ -468,12 +468,12 @@ fn parameters_are_read_as_what_they_mean() {
     assert_eq!(moment(until).unix_seconds(), 1_874_768_640);
     assert_eq!([mail("MT-PRIORITY=-4").mt_priority(), mail("mt-priority=0").mt_priority()], [Some(-4), Some(0)]);
     assert_eq!(mail("SUBMITTER=a+2Bb@c").submitter().as_deref(), Some(&b"a+b@c"[..]));
-    assert_eq!(mail("AUTH=a+2Bb@c").auth(), Some(Submitter::Mailbox(Cow::Borrowed(b"a+b@c"))));
-    assert_eq!(mail("AUTH=<>").auth(), Some(Submitter::Unknown));
-    assert_eq!(mail("AUTH=anna+2B").auth(), Some(Submitter::Name(Cow::Owned(b"anna+".to_vec()))));
-    let name = ParameterList::new().auth(&Submitter::Name(Cow::Borrowed(b"anna"))).unwrap();
+    assert_eq!(mail("AUTH=a+2Bb@c").auth(), Some(AuthParameter::Mailbox(Cow::Borrowed(b"a+b@c"))));
+    assert_eq!(mail("AUTH=<>").auth(), Some(AuthParameter::Unknown));
+    assert_eq!(mail("AUTH=anna+2B").auth(), Some(AuthParameter::Name(Cow::Owned(b"anna+".to_vec()))));
+    let name = ParameterList::new().auth(&AuthParameter::Name(Cow::Borrowed(b"anna"))).unwrap();
     assert_eq!(name.as_parameters().as_bytes(), b"AUTH=<>");
-    assert!(ParameterList::new().auth(&Submitter::Mailbox(Cow::Borrowed(b"anna"))).is_err());
+    assert!(ParameterList::new().auth(&AuthParameter::Mailbox(Cow::Borrowed(b"anna"))).is_err());
     assert_eq!(mail("BODY=binarymime").body(), Some(Body::BinaryMime));
     assert!(mail("requiretls SIZE=1 prdr").require_tls() && mail("X=1 PRDR").prdr() && mail("smtputf8").smtputf8());
     let two = Notify { success: true, delay: true, ..Notify::NEVER };
@@ -484,7 +484,7 @@ fn parameters_are_read_as_what_they_mean() {
     let since = mail("RRVS=2014-04-03T23:01:00Z;c").valid_since().unwrap();
     assert_eq!((since.since.unix_seconds(), since.otherwise), (1_396_566_060, Some(Otherwise::Continue)));
     let original = mail("ORCPT=Utf-8;gr\\x{FC}n\\x{2B}\\x{1F600}@b").original_recipient().unwrap();
-    assert_eq!((original.address_type, &*original.address), (&b"Utf-8"[..], "gr\u{fc}n+\u{1f600}@b".as_bytes()));
+    assert_eq!((original.address_type(), original.address()), ("Utf-8", "gr\u{fc}n+\u{1f600}@b"));
 }
 
 /// RFC 1870: SIZE=0 says something, and no SIZE does not.
@@ -497,20 +497,20 @@ fn what_is_not_there_is_told_from_what_says_nothing() {
     );
     let empty =
         none.notify().is_none() && none.ret().is_none() && none.envelope_id().is_none() && none.hold().is_none();
-    let absent = none.by().is_none() && none.mt_priority().is_none() && none.original_recipient().is_none();
+    let absent = none.deliver_by().is_none() && none.mt_priority().is_none() && none.original_recipient().is_none();
     assert!(empty && absent && none.submitter().is_none() && none.auth().is_none() && none.valid_since().is_none());
     assert!(!none.prdr() && !none.require_tls() && !none.smtputf8() && none.body().is_none());
-    assert_eq!(mail("X-BY=1;R BYE=2 ENVIDX=3").by(), None);
+    assert_eq!(mail("X-BY=1;R BYE=2 ENVIDX=3").deliver_by(), None);
 }
 
 /// RFC 3461 section 4: a client quotes `+` and `=`.
 #[test]
 fn what_is_written_in_xtext_is_quoted() {
-    let original = OriginalRecipient { address_type: b"rfc822", address: Cow::Borrowed(b"a+b=c@d") };
+    let original = OriginalRecipient::new("rfc822", "a+b=c@d").unwrap();
     let list = ParameterList::new().envelope_id("1+1=2 ok").unwrap().original_recipient(&original).unwrap();
     assert_eq!(list.as_parameters().as_bytes(), b"ENVID=1+2B1+3D2+20ok ORCPT=rfc822;a+2Bb+3Dc@d");
     let list = ParameterList::new().submitter("a+b@c").unwrap();
-    let list = list.auth(&Submitter::Mailbox(Cow::Borrowed(b"\"a b\"@c"))).unwrap();
+    let list = list.auth(&AuthParameter::Mailbox(Cow::Borrowed(b"\"a b\"@c"))).unwrap();
     assert_eq!(list.as_parameters().as_bytes(), b"SUBMITTER=a+2Bb@c AUTH=\"a+20b\"@c");
 }
 
@@ -1056,12 +1056,12 @@ impl Wishes {
 
     fn original(&self) -> Option<OriginalRecipient<'_>> {
         let (address_type, address) = self.original.as_ref()?;
-        Some(OriginalRecipient { address_type: address_type.as_bytes(), address: Cow::Borrowed(address.as_bytes()) })
+        Some(OriginalRecipient::new(address_type, address).unwrap())
     }
 
-    fn auth(&self) -> Option<Submitter<'_>> {
-        let known = |mailbox: &'_ String| Submitter::Mailbox(Cow::Owned(mailbox.as_bytes().to_vec()));
-        self.auth.as_ref().map(|auth| auth.as_ref().map_or(Submitter::Unknown, known))
+    fn auth(&self) -> Option<AuthParameter<'_>> {
+        let known = |mailbox: &'_ String| AuthParameter::Mailbox(Cow::Owned(mailbox.as_bytes().to_vec()));
+        self.auth.as_ref().map(|auth| auth.as_ref().map_or(AuthParameter::Unknown, known))
     }
 
     fn since(&self) -> Option<ValidSince<'_>> {
@@ -1081,7 +1081,7 @@ impl Wishes {
         let mut list = ParameterList::new();
         list = self.size.map_or(list.clone(), |size| list.size(size));
         list = self.body.map_or(list.clone(), |body| list.body(body));
-        list = self.by().map_or(list.clone(), |by| list.by(by));
+        list = self.by().map_or(list.clone(), |by| list.deliver_by(by));
         list = self.envelope_id.as_ref().map_or(list.clone(), |id| list.envelope_id(id).unwrap());
         list = self.hold().map_or(list.clone(), |hold| list.hold(hold).unwrap());
         list = self.priority.map_or(list.clone(), |priority| list.mt_priority(priority).unwrap());
@@ -1099,8 +1099,8 @@ impl Wishes {
     fn assert_read(&self, parameters: &Parameters<'_>) {
         assert_eq!(parameters.size(), self.size);
         assert_eq!(parameters.body(), self.body);
-        assert_eq!(parameters.by(), self.by());
-        assert_eq!(parameters.envelope_id().as_deref(), self.envelope_id.as_deref().map(str::as_bytes));
+        assert_eq!(parameters.deliver_by(), self.by());
+        assert_eq!(parameters.envelope_id().as_deref(), self.envelope_id.as_deref());
         assert_eq!(parameters.hold(), self.hold());
         assert_eq!(parameters.mt_priority(), self.priority);
         assert_eq!(parameters.notify(), self.notify());
@@ -1224,8 +1224,7 @@ proptest! {
         let len: usize = id.iter().map(|octet| if octet.is_ascii_graphic() && !b"+=".contains(octet) { 1 } else { 3 }).sum();
         prop_assert_eq!(list.is_ok(), printable && (1..=100).contains(&len));
         if let Ok(list) = list {
-            let read = list.as_parameters().envelope_id().map(Cow::into_owned);
-            prop_assert_eq!(read, Some(id));
+            prop_assert_eq!(list.as_parameters().envelope_id().map(|read| read.into_owned().into_bytes()), Some(id));
         }
     }
 
@@ -1234,15 +1233,15 @@ proptest! {
         address_type in "rfc822|utf-8|UTF-8|x400|[a-z]{1,8}",
         address in "[ -~\u{80}-\u{2ff}\u{4e2d}\u{1f600}]{0,30}",
     ) {
-        let original = OriginalRecipient { address_type: address_type.as_bytes(), address: Cow::Borrowed(address.as_bytes()) };
-        let list = ParameterList::new().original_recipient(&original);
+        let original = OriginalRecipient::new(&address_type, &*address);
+        let list = original.and_then(|original| ParameterList::new().original_recipient(&original));
         let utf8 = address_type.eq_ignore_ascii_case("utf-8");
         let sound = !address.is_empty() && (address.is_ascii() || utf8) && !address.chars().any(char::is_control);
         let fits = list.is_ok() || !sound || address.chars().count() * 9 > 480;
         prop_assert!(fits && (list.is_err() || sound));
         if let Ok(list) = list {
             prop_assert!(list.as_parameters().as_bytes().is_ascii());
-            prop_assert_eq!(list.as_parameters().original_recipient(), Some(original));
+            prop_assert_eq!(list.as_parameters().original_recipient(), OriginalRecipient::new(&address_type, &*address).ok());
         }
     }
 
@@ -1295,15 +1294,19 @@ proptest! {
     #[test]
     fn no_value_breaks_the_line_of_parameters_and_attributes(octets in hostile(), other in hostile()) {
         let list = || ParameterList::new().size(1);
-        let submitter = Submitter::Mailbox(Cow::Borrowed(&octets));
-        let original = |address_type| OriginalRecipient { address_type, address: Cow::Borrowed(&octets[..]) };
+        let submitter = AuthParameter::Mailbox(Cow::Borrowed(&octets));
+        let (text, name) = (String::from_utf8_lossy(&octets), String::from_utf8_lossy(&other));
+        let original = |address_type| {
+            let original = OriginalRecipient::new(address_type, &*text);
+            original.and_then(|original| list().original_recipient(&original))
+        };
         let lists = [
             list().envelope_id(&octets),
             list().submitter(&octets),
             list().auth(&submitter),
-            list().original_recipient(&original(b"rfc822")),
-            list().original_recipient(&original(b"utf-8")),
-            list().original_recipient(&original(&other)),
+            original("rfc822"),
+            original("utf-8"),
+            original(&name),
             list().other(&octets),
             list().other(&[b"X=", &octets[..]].concat()),
         ];
@@ -1313,7 +1316,6 @@ proptest! {
             assert_parameters(&list, count);
         }
         let value = AttributeValue::Known(Cow::Borrowed(&octets[..]));
-        let name = String::from_utf8_lossy(&other);
         let lists = [AttributeList::new().with("NAME", &value), AttributeList::new().with(&name, &value)];
         for list in lists.into_iter().flatten() {
             assert_one_line(&Command::Xforward(list.as_attributes().unwrap()), 2);

@@ -5,8 +5,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use postrider_smtp_proto::{
-    Address, AddressLiteral, Body, Capability, ClientName, Code, Command, Domain, EnhancedCode, ForwardPath, Host,
-    Mailbox, Mechanism, Parameters, Path, Postmaster, Reply, ReversePath, Secret, Submitter, Text,
+    Address, AddressLiteral, AuthParameter, Body, Capability, ClientName, Code, Command, Domain, EnhancedCode,
+    ForwardPath, Host, Mailbox, Mechanism, Parameters, Path, Postmaster, Reply, ReversePath, Secret, Text,
 };
 use proptest::prelude::*;
 
@@ -268,7 +268,7 @@ proptest! {
         let parameters = Parameters::new(&parameters).unwrap();
         prop_assert_eq!(parameters.size(), Some(size));
         prop_assert_eq!((parameters.body(), parameters.smtputf8()), (Some(Body::EightBitMime), true));
-        prop_assert_eq!(parameters.auth(), Some(Submitter::Mailbox(format!("{local}@b").into_bytes().into())));
+        prop_assert_eq!(parameters.auth(), Some(AuthParameter::Mailbox(format!("{local}@b").into_bytes().into())));
     }
 }
 

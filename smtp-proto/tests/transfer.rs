@@ -89,7 +89,7 @@ fn sends(listed: &str, count: usize, carrier: Carrier, says: &[&str]) -> (Vec<St
     let recipients = recipients(&paths);
     let mut connection = ready(false, listed);
     let envelope = Envelope { from: ReversePath::Null, parameters: Parameters::NONE, recipients: &recipients };
-    let transfer = Transfer::new(envelope, connection.offered()).unwrap().by(carrier);
+    let transfer = Transfer::new(envelope, connection.offered()).unwrap().carried_by(carrier);
     let (outcomes, said) = run(transfer, &mut connection, says);
     (codes(&outcomes), said)
 }
@@ -216,8 +216,12 @@ fn what_a_server_does_not_take_is_left_out_or_keeps_the_message_from_it() {
     let list = ParameterList::new().size(10).body(Body::SevenBit).envelope_id("e").unwrap();
     let envelope = Envelope { from: ReversePath::Null, parameters: list.as_parameters(), recipients: &recipients };
     let mut connection = ready(false, "PIPELINING,SIZE 10");
-    let transfer = Transfer::new(envelope, connection.offered()).unwrap();
+    let offered = *connection.offered();
+    let transfer = Transfer::new(envelope, &offered).unwrap();
     let (_, said) = run(transfer, &mut connection, &["250 ok\r\n250 ok\r\n354 go\r\n", "250 ok\r\n"]);
+    let left_out = |parameters| offered.left_out(parameters).map(|parameter| parameter.keyword).collect::<Vec<_>>();
+    assert_eq!(left_out(&envelope.parameters), [&b"BODY"[..], b"ENVID"]);
+    assert_eq!(left_out(&recipients[0].parameters), [b"NOTIFY"]);
     assert_eq!(said[0], "MAIL FROM:<> SIZE=10\r\nRCPT TO:<user0@d0.example> X-OWN=1\r\nDATA\r\n");
 
     let unsuited = |list: ParameterList, listed: &str| {
@@ -231,6 +235,41 @@ fn what_a_server_does_not_take_is_left_out_or_keeps_the_message_from_it() {
     assert_eq!(unsuited(list().body(Body::BinaryMime), "BINARYMIME"), Some(Unsuited::Body(Body::BinaryMime)));
     assert_eq!(unsuited(list().smtputf8(), ""), Some(Unsuited::SmtpUtf8));
     assert_eq!(unsuited(list().require_tls(), "DSN"), Some(Unsuited::RequireTls));
+}
+
+/// RFC 2852 section 4.1.4.
+#[test]
+fn a_message_to_be_returned_when_late_goes_only_where_that_happens() {
+    let to_server = |by: &str, listed: &str| {
+        let parameters = Parameters::new(by).unwrap();
+        let envelope = Envelope { from: ReversePath::Null, parameters, recipients: &[] };
+        Transfer::new(envelope, ready(false, listed).offered()).map(drop)
+    };
+    assert_eq!(to_server("BY=60;R", ""), Err(Unsuited::DeliverBy));
+    assert_eq!(to_server("BY=60;RT", "DSN"), Err(Unsuited::DeliverBy));
+    let too_soon = Err(Unsuited::DeliverByTooSoon { seconds: 60, minimum: 240 });
+    assert_eq!(to_server("BY=60;R", "DELIVERBY 240"), too_soon);
+    assert_eq!((to_server("BY=240;R", "DELIVERBY 240"), to_server("BY=1;R", "DELIVERBY")), (Ok(()), Ok(())));
+    assert_eq!((to_server("BY=60;N", ""), to_server("BY=-60;N", "DELIVERBY 240")), (Ok(()), Ok(())));
+}
+
+/// RFC 7293 section 5.1.1.
+#[test]
+fn a_recipient_must_have_had_the_mailbox_unless_the_client_says_to_go_on() {
+    let paths = paths(1);
+    let to_server = |parameters: &str, listed: &str| {
+        let mut recipients = recipients(&paths);
+        recipients[0].parameters = Parameters::new(parameters).unwrap();
+        let envelope = Envelope { from: ReversePath::Null, parameters: Parameters::NONE, recipients: &recipients };
+        Transfer::new(envelope, ready(false, listed).offered()).map(drop)
+    };
+    let since = "RRVS=2014-04-03T23:01:00Z";
+    for action in ["", ";R"] {
+        let parameters = format!("{since}{action}");
+        assert_eq!(to_server(&parameters, ""), Err(Unsuited::ValidSince), "{action}");
+        assert_eq!(to_server(&parameters, "RRVS"), Ok(()), "{action}");
+    }
+    assert_eq!(to_server(&format!("{since};C"), ""), Ok(()));
 }
 
 #[test]
@@ -491,7 +530,7 @@ proptest! {
                     }
                     (None, _) => {
                         let carrier = if chunks { Carrier::Chunks } else { Carrier::Automatic };
-                        transfer = Some(Transfer::new(envelope, connection.offered()).unwrap().by(carrier));
+                        transfer = Some(Transfer::new(envelope, connection.offered()).unwrap().carried_by(carrier));
                     }
                 }
                 to_client.drain(..consumed);

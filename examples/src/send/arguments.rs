@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -355,8 +354,7 @@ impl Arguments {
             }
             "orcpt" => {
                 let (kind, address) = value.split_once(';').unwrap_or(("rfc822", value));
-                let address = Cow::Borrowed(address.as_bytes());
-                let original = OriginalRecipient { address_type: kind.as_bytes(), address };
+                let original = OriginalRecipient::new(kind, address).map_err(failed)?;
                 replace(option, self.present(), |list| list.original_recipient(&original))
             }
             _ => {

@@ -219,7 +219,7 @@ impl<'a> Session<'a> {
         let envelope = Envelope { from: self.reverse_path()?, parameters, recipients: &recipients };
         let carrier = if self.arguments.bdat { Carrier::Chunks } else { Carrier::Automatic };
         let offered = self.channel.connection().offered();
-        let transfer = Transfer::new(envelope, offered)?.by(carrier);
+        let transfer = Transfer::new(envelope, offered)?.carried_by(carrier);
         tell_left_out(&envelope, offered);
         let chunk = self.arguments.chunk.unwrap_or(PIECE);
         let (outcomes, failure) = self.channel.transfer(transfer, message, chunk);
@@ -252,7 +252,7 @@ fn tell_left_out(envelope: &Envelope<'_>, offered: &Offered) {
     let all = envelope.parameters.iter().chain(of_recipients);
     let mut left_out: Vec<_> = all.map(|parameter| Escaped(parameter.keyword).to_string()).collect();
     left_out.retain(|keyword| match keyword.as_str() {
-        "BY" => !offered.deliver_by,
+        "BY" => offered.deliver_by.is_none(),
         "ENVID" | "NOTIFY" | "ORCPT" | "RET" => !offered.dsn,
         "MT-PRIORITY" => !offered.mt_priority,
         "PRDR" => !offered.prdr,

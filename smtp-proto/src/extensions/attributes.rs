@@ -8,7 +8,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use postrider_text_proto::{Escaped, ValueError};
 
-use crate::extensions::xtext;
+use crate::extensions::written::put;
+use crate::extensions::xtext::{self, Xtext};
 use crate::grammar;
 
 /// The attributes of `XCLIENT` or `XFORWARD`, byte for byte as they came.
@@ -28,14 +29,14 @@ pub struct Attribute<'b> {
     /// `NAME`, `ADDR`, `PORT`, `PROTO`, `HELO`, `LOGIN`, `DESTADDR`, `DESTPORT`, `IDENT`, `SOURCE`, as it stands: compared without regard to
     /// the case of ASCII letters.
     pub name: &'b [u8],
-    /// What it is.
+    /// What the client's address, name and so on is, or that it is not known.
     pub value: AttributeValue<'b>,
 }
 
 /// The value of an attribute.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AttributeValue<'b> {
-    /// This, decoded.
+    /// What is known, decoded: `192.0.2.1` for one.
     Known(Cow<'b, [u8]>),
     /// `[TEMPUNAVAIL]`: not known now.
     TemporarilyUnavailable,
@@ -138,7 +139,7 @@ impl fmt::Debug for Attributes<'_> {
     }
 }
 
-/// Attributes to be sent, each written so that it cannot break the line.
+/// Attributes to be sent, each written so that it cannot break the line. One given twice counts as it was given last.
 ///
 /// ```
 /// use postrider_smtp_proto::{AttributeList, AttributeValue};
@@ -151,63 +152,63 @@ impl fmt::Debug for Attributes<'_> {
 pub struct AttributeList(Vec<u8>);
 
 impl AttributeList {
-    /// None yet.
+    /// A list without attributes.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// All of them.
+    /// The attributes, to be sent.
     ///
     /// # Errors
     ///
-    /// When there is none, or one twice.
+    /// When there is none, or more than 32.
     pub fn as_attributes(&self) -> Result<Attributes<'_>, ValueError> {
         Attributes::new(&self.0)
     }
 
-    /// `ADDR`.
+    /// All but the one with that name, in any case of ASCII letters.
     #[must_use]
-    pub fn address(mut self, address: IpAddr) -> Self {
-        let tag = if address.is_ipv6() { "IPV6:" } else { "" };
-        self.put(b"ADDR", alloc::format!("{tag}{address}").as_bytes());
-        self
+    pub fn without(self, name: &str) -> Self {
+        let is_other = |word: &&[u8]| !grammar::split_once(word, b'=').0.eq_ignore_ascii_case(name.as_bytes());
+        Self(self.0.split(|octet| *octet == b' ').filter(is_other).collect::<Vec<_>>().join(&b' '))
     }
 
-    /// Any attribute.
+    /// `ADDR`: the client's address.
+    #[must_use]
+    pub fn address(self, address: IpAddr) -> Self {
+        self.put("ADDR", format_args!("{}{address}", if address.is_ipv6() { "IPV6:" } else { "" }))
+    }
+
+    /// Any attribute, `PORT` for one.
     ///
     /// # Errors
     ///
     /// When it does not follow its grammar.
-    pub fn with(mut self, name: &str, value: &AttributeValue<'_>) -> Result<Self, ValueError> {
+    pub fn with(self, name: &str, value: &AttributeValue<'_>) -> Result<Self, ValueError> {
         if !grammar::is_keyword(name.as_bytes()) {
             return Err(ValueError { expected: "the name of an attribute: letters, digits and hyphens" });
         }
-        let start = self.0.len();
-        match value {
-            AttributeValue::Known(value) => {
-                let mut text = Vec::new();
-                xtext::encode(value, &mut text);
-                // It is not to be taken for one of the words that stand for no value.
-                if text.first() == Some(&b'[') {
-                    text.splice(..1, *b"+5B");
-                }
-                self.put(name.as_bytes(), &text);
-            }
-            AttributeValue::TemporarilyUnavailable => self.put(name.as_bytes(), b"[TEMPUNAVAIL]"),
-            AttributeValue::Unavailable => self.put(name.as_bytes(), b"[UNAVAILABLE]"),
-        }
-        let added = self.0.get(start..).unwrap_or_default();
-        Attributes::new(added.trim_ascii_start()).map(drop)?;
-        Ok(self)
+        let list = match value {
+            // It is not to be taken for one of the words that stand for no value.
+            AttributeValue::Known(value) => match value.split_first() {
+                Some((b'[', rest)) => self.put(name, format_args!("+5B{}", Xtext(rest))),
+                _ => self.put(name, Xtext(value)),
+            },
+            AttributeValue::TemporarilyUnavailable => self.put(name, "[TEMPUNAVAIL]"),
+            AttributeValue::Unavailable => self.put(name, "[UNAVAILABLE]"),
+        };
+        let added = list.0.rsplit(|octet| *octet == b' ').next().unwrap_or_default();
+        Attributes::new(added).map(drop)?;
+        Ok(list)
     }
 
-    fn put(&mut self, name: &[u8], value: &[u8]) {
-        if !self.0.is_empty() {
-            self.0.push(b' ');
+    fn put(self, name: &str, value: impl fmt::Display) -> Self {
+        let Self(mut octets) = self.without(name);
+        if !octets.is_empty() {
+            octets.push(b' ');
         }
-        self.0.extend_from_slice(name);
-        self.0.push(b'=');
-        self.0.extend_from_slice(value);
+        put(format_args!("{name}={value}"), &mut octets);
+        Self(octets)
     }
 }
 
@@ -254,5 +255,14 @@ mod tests {
         let hostile = AttributeValue::Known(Cow::Borrowed(&b"a\r\nQUIT"[..]));
         assert!(AttributeList::new().with("NAME", &hostile).is_err());
         assert!(AttributeList::new().with("NAME=x HELO", &AttributeValue::Unavailable).is_err());
+    }
+    #[test]
+    fn a_list_keeps_the_last_of_each() {
+        let known = |text: &'static str| AttributeValue::Known(Cow::Borrowed(text.as_bytes()));
+        let list = AttributeList::new().with("NAME", &known("a")).unwrap().with("PORT", &known("1")).unwrap();
+        let list = list.with("name", &known("[b")).unwrap().address(IpAddr::from([192, 0, 2, 1]));
+        let list = list.address(IpAddr::from([192, 0, 2, 2])).without("port");
+        assert_eq!(list.as_attributes().unwrap().as_bytes(), b"name=+5Bb ADDR=192.0.2.2");
+        assert!(list.without("NAME").without("ADDR").as_attributes().is_err());
     }
 }

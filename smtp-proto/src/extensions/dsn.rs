@@ -2,17 +2,23 @@
 //! [RFC 6533](https://www.rfc-editor.org/rfc/rfc6533).
 
 use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::{self, Write};
 
-use crate::extensions::xtext;
+use postrider_text_proto::ValueError;
+
+use crate::extensions::written::put;
+use crate::extensions::xtext::{self, Xtext};
 use crate::grammar;
+use crate::types::Mailbox;
 
 /// How much of a message its delivery reports bring back. [RFC 3461 section 4.3](https://www.rfc-editor.org/rfc/rfc3461#section-4.3).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Ret {
-    /// All of it.
+    /// `FULL`: all of it.
     Full,
-    /// Its header.
+    /// `HDRS`: its header.
     Headers,
 }
 
@@ -32,21 +38,28 @@ impl Ret {
     }
 }
 
-/// Of what a sender wants a report about a recipient. [RFC 3461 section 4.1](https://www.rfc-editor.org/rfc/rfc3461#section-4.1).
+/// As in `RET=`.
+impl fmt::Display for Ret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a sender wants to be told of a recipient: `SUCCESS,DELAY` for one. [RFC 3461 section 4.1](https://www.rfc-editor.org/rfc/rfc3461#section-4.1).
 ///
-/// None of the three is `NEVER`.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+/// None of the three is `NEVER`. Where the sender does not say, a server reports failures, and delays if it likes to.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Notify {
-    /// That it is late.
+    /// `DELAY`: the message is late.
     pub delay: bool,
-    /// That it could not be delivered.
+    /// `FAILURE`: the message could not be delivered.
     pub failure: bool,
-    /// That it was delivered.
+    /// `SUCCESS`: the message was delivered.
     pub success: bool,
 }
 
 impl Notify {
-    /// Of nothing.
+    /// The sender wants to be told nothing.
     pub const NEVER: Self = Self { delay: false, failure: false, success: false };
 
     /// ```abnf
@@ -75,34 +88,86 @@ impl Notify {
             };
         }
     }
+}
 
-    pub(crate) fn encode(self, out: &mut Vec<u8>) {
+/// As in `NOTIFY=`.
+impl fmt::Display for Notify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::NEVER {
+            return f.write_str("NEVER");
+        }
         let all = [(self.success, "SUCCESS"), (self.failure, "FAILURE"), (self.delay, "DELAY")];
-        let start = out.len();
-        for (_, name) in all.into_iter().filter(|(wanted, _)| *wanted) {
-            if out.len() > start {
-                out.push(b',');
-            }
-            out.extend_from_slice(name.as_bytes());
+        for (index, (_, name)) in all.into_iter().filter(|(wanted, _)| *wanted).enumerate() {
+            f.write_str(if index > 0 { "," } else { "" })?;
+            f.write_str(name)?;
         }
-        if out.len() == start {
-            out.extend_from_slice(b"NEVER");
-        }
+        Ok(())
     }
 }
 
 /// The recipient as the sender wrote it. [RFC 3461 section 4.2](https://www.rfc-editor.org/rfc/rfc3461#section-4.2).
+///
+/// ```
+/// use postrider_smtp_proto::{Mailbox, OriginalRecipient};
+///
+/// let original = OriginalRecipient::rfc822(Mailbox::new("a+b@mail.example")?)?;
+/// assert_eq!((original.address_type(), original.address()), ("rfc822", "a+b@mail.example"));
+/// assert_eq!(original.to_string(), "rfc822;a+2Bb@mail.example");
+/// # Ok::<(), postrider_smtp_proto::ValueError>(())
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct OriginalRecipient<'b> {
-    /// `rfc822`, `utf-8`, `x400` and the like, as it stands: compared without regard to the case of ASCII letters.
-    pub address_type: &'b [u8],
-    /// The address. Of the type `utf-8` in UTF-8, of others decoded from xtext.
-    pub address: Cow<'b, [u8]>,
+    address_type: &'b str,
+    address: Cow<'b, str>,
 }
 
 impl<'b> OriginalRecipient<'b> {
     /// The most octets of the whole value: [RFC 3461 section 5.4](https://www.rfc-editor.org/rfc/rfc3461#section-5.4).
     pub const MAX_LEN: usize = 500;
+
+    pub(crate) const EXPECTED: &'static str = "type;address, in xtext, of at most 500 octets (RFC 3461 section 4.2)";
+
+    /// One of any type, `x400` for one.
+    ///
+    /// # Errors
+    ///
+    /// When the type is no atom, the address is empty, has control characters, or is not ASCII although its type is not `utf-8`, or all of it has more than
+    /// 500 octets as it is sent.
+    pub fn new(address_type: &'b str, address: impl Into<Cow<'b, str>>) -> Result<Self, ValueError> {
+        let original = Self { address_type, address: address.into() };
+        let mut value = Vec::new();
+        put(&original, &mut value);
+        let whole = split(&value).is_some_and(|(found, _)| found == address_type.as_bytes());
+        if whole && Self::is_value(&value) { Ok(original) } else { Err(ValueError { expected: Self::EXPECTED }) }
+    }
+
+    /// A mailbox of ASCII.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn rfc822(mailbox: Mailbox<'b>) -> Result<Self, ValueError> {
+        Self::new("rfc822", text_of(mailbox))
+    }
+
+    /// A mailbox that may be UTF-8. It is sent in ASCII, so that any server takes it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn utf8(mailbox: Mailbox<'b>) -> Result<Self, ValueError> {
+        Self::new("utf-8", text_of(mailbox))
+    }
+
+    /// `rfc822`, `utf-8`, `x400` and the like, as it stands: compared without regard to the case of ASCII letters.
+    pub const fn address_type(&self) -> &'b str {
+        self.address_type
+    }
+
+    /// The address, decoded. It is ASCII but for the type `utf-8`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
 
     /// ```abnf
     /// original-recipient-address = addr-type ";" xtext
@@ -110,8 +175,8 @@ impl<'b> OriginalRecipient<'b> {
     /// ```
     pub(crate) fn parse(value: &'b [u8]) -> Option<Self> {
         let (address_type, text) = split(value)?;
-        let address = if is_utf8_type(address_type) { decode_utf8(text)? } else { xtext::decode(text)? };
-        Some(Self { address_type, address })
+        let address = if is_utf8_type(address_type) { decode_utf8(text)? } else { xtext::decode_ascii(text)? };
+        Some(Self { address_type: core::str::from_utf8(address_type).ok()?, address })
     }
 
     /// Whether [`parse`](Self::parse) reads it.
@@ -122,16 +187,25 @@ impl<'b> OriginalRecipient<'b> {
         }
         xtext::is_ascii(text)
     }
+}
 
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.address_type);
-        out.push(b';');
-        if is_utf8_type(self.address_type) {
-            encode_utf8(&self.address, out)
-        } else {
-            xtext::encode(&self.address, out)
+/// As in `ORCPT=`, in a form that any server takes, those without `SMTPUTF8` too.
+impl fmt::Display for OriginalRecipient<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{};", self.address_type)?;
+        if !is_utf8_type(self.address_type.as_bytes()) {
+            return Xtext(self.address.as_bytes()).fmt(f);
         }
+        self.address.chars().try_for_each(|char| match char {
+            '!'..='~' if !matches!(char, '\\' | '+' | '=') => f.write_char(char),
+            _ => write!(f, "\\x{{{:02X}}}", u32::from(char)),
+        })
     }
+}
+
+fn text_of(mailbox: Mailbox<'_>) -> &str {
+    // The grammar has UTF-8 only.
+    core::str::from_utf8(mailbox.as_bytes()).unwrap_or_default()
 }
 
 fn split(value: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -150,12 +224,12 @@ fn is_utf8_type(address_type: &[u8]) -> bool {
     grammar::is_name(address_type, "UTF-8")
 }
 
-fn decode_utf8(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+fn decode_utf8(text: &[u8]) -> Option<Cow<'_, str>> {
     if !text.contains(&b'\\') {
-        return utf8_chars(text).all(|char| char.is_some()).then_some(Cow::Borrowed(text));
+        let sound = utf8_chars(text).all(|char| char.is_some());
+        return core::str::from_utf8(text).ok().filter(|_| sound).map(Cow::Borrowed);
     }
-    let decoded: alloc::string::String = utf8_chars(text).collect::<Option<_>>()?;
-    Some(Cow::Owned(decoded.into_bytes()))
+    utf8_chars(text).collect::<Option<String>>().map(Cow::Owned)
 }
 
 /// The characters an address of the type `utf-8` stands for; `None` where it is none.
@@ -202,20 +276,6 @@ fn embedded(text: &str) -> Option<(char, usize)> {
     (!char.is_ascii_graphic() || matches!(char, '\\' | '+' | '=')).then_some((char, digits.len() + 4))
 }
 
-/// In the form that any server takes, those without `SMTPUTF8` too.
-fn encode_utf8(address: &[u8], out: &mut Vec<u8>) {
-    let Ok(address) = core::str::from_utf8(address) else {
-        // It stays wrong, for the check to find.
-        return out.extend_from_slice(address);
-    };
-    for char in address.chars() {
-        match char {
-            '!'..='~' if !matches!(char, '\\' | '+' | '=') => out.push(char as u8),
-            _ => out.extend_from_slice(alloc::format!("\\x{{{:02X}}}", u32::from(char)).as_bytes()),
-        }
-    }
-}
-
 /// ```abnf
 /// envid-parameter = "ENVID=" xtext
 /// ```
@@ -228,8 +288,9 @@ pub(crate) fn is_envelope_id(value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
-    fn address(value: &str) -> Option<Vec<u8>> {
+    fn address(value: &str) -> Option<String> {
         let read = OriginalRecipient::parse(value.as_bytes()).map(|original| original.address.into_owned());
         assert_eq!(OriginalRecipient::is_value(value.as_bytes()), read.is_some(), "{value}");
         read
@@ -247,11 +308,11 @@ mod tests {
 
     #[test]
     fn addresses_of_each_type_are_decoded() {
-        assert_eq!(address("rfc822;a+2Bb+40c@x").as_deref(), Some(&b"a+b@c@x"[..]));
+        assert_eq!(address("rfc822;a+2Bb+40c@x").as_deref(), Some("a+b@c@x"));
         assert_eq!(address("X400;/C=us").as_deref(), None);
-        assert_eq!(address("X400;/C+3Dus").as_deref(), Some(&b"/C=us"[..]));
-        assert_eq!(address("utf-8;gr\\x{FC}n\\x{2B}a@x").as_deref(), Some("gr\u{fc}n+a@x".as_bytes()));
-        assert_eq!(address("UTF-8;gr\u{fc}n@x").as_deref(), Some("gr\u{fc}n@x".as_bytes()));
+        assert_eq!(address("X400;/C+3Dus").as_deref(), Some("/C=us"));
+        assert_eq!(address("utf-8;gr\\x{FC}n\\x{2B}a@x").as_deref(), Some("gr\u{fc}n+a@x"));
+        assert_eq!(address("UTF-8;gr\u{fc}n@x").as_deref(), Some("gr\u{fc}n@x"));
     }
 
     #[test]
@@ -289,12 +350,38 @@ mod tests {
     #[test]
     fn an_address_is_written_so_that_it_reads_back() {
         for (address_type, address) in [("rfc822", "a+b=c d@x"), ("utf-8", "gr\u{fc}n \\+=@\u{1f600}.x")] {
-            let original =
-                OriginalRecipient { address_type: address_type.as_bytes(), address: Cow::Borrowed(address.as_bytes()) };
-            let mut value = Vec::new();
-            original.encode(&mut value);
+            let original = OriginalRecipient::new(address_type, address).unwrap();
+            let value = original.to_string();
             assert!(value.is_ascii());
-            assert_eq!(OriginalRecipient::parse(&value), Some(original));
+            assert_eq!(OriginalRecipient::parse(value.as_bytes()), Some(original));
         }
+    }
+
+    #[test]
+    fn no_address_is_made_that_does_not_read_back() {
+        let long = "a".repeat(494);
+        let bad = [
+            ("", "a"),
+            ("a;b", "c"),
+            ("rfc822 X=1", "a"),
+            ("rfc822", ""),
+            ("rfc822", "gr\u{fc}n@x"),
+            ("rfc822", "a\r\nb"),
+            ("utf-8", "a\tb"),
+        ];
+        for (address_type, address) in bad.into_iter().chain([("rfc822", &*long)]) {
+            assert!(OriginalRecipient::new(address_type, address).is_err(), "{address_type};{address}");
+        }
+        let mailbox = Mailbox::new("gr\u{fc}n@x").unwrap();
+        assert!(OriginalRecipient::rfc822(mailbox).is_err());
+        assert_eq!(OriginalRecipient::utf8(mailbox).unwrap().to_string(), "utf-8;gr\\x{FC}n@x");
+    }
+
+    #[test]
+    fn a_choice_is_shown_as_it_is_read() {
+        for value in ["NEVER", "SUCCESS", "SUCCESS,FAILURE,DELAY", "FAILURE,DELAY"] {
+            assert_eq!(Notify::parse(value.as_bytes()).map(|notify| notify.to_string()).as_deref(), Some(value));
+        }
+        assert_eq!(Ret::parse(b"hdrs").map(|ret| ret.to_string()).as_deref(), Some("HDRS"));
     }
 }

@@ -19,74 +19,77 @@ use crate::types::breaks_a_line;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Capability<'b> {
-    /// [RFC 2645](https://www.rfc-editor.org/rfc/rfc2645).
+    /// `ATRN`: a user who has logged in may turn the session round and fetch mail. [RFC 2645](https://www.rfc-editor.org/rfc/rfc2645).
     Atrn,
-    /// [RFC 4954 section 3](https://www.rfc-editor.org/rfc/rfc4954#section-3).
+    /// `AUTH`: a client may log in with one of these mechanisms. [RFC 4954 section 3](https://www.rfc-editor.org/rfc/rfc4954#section-3).
     Auth(Mechanisms<'b>),
-    /// [RFC 3030](https://www.rfc-editor.org/rfc/rfc3030).
+    /// `BINARYMIME`: a message may be any octets, in chunks. [RFC 3030 section 3](https://www.rfc-editor.org/rfc/rfc3030#section-3).
     BinaryMime,
-    /// What `BURL` can fetch; `None` may be more after a login. [RFC 4468 section 3.1](https://www.rfc-editor.org/rfc/rfc4468#section-3.1).
+    /// `BURL`: the server fetches parts of a message, from where these words say, `imap` for one; with `None` it may say more after a login.
+    /// [RFC 4468 section 3.1](https://www.rfc-editor.org/rfc/rfc4468#section-3.1).
     Burl(Option<&'b [u8]>),
-    /// [RFC 3030](https://www.rfc-editor.org/rfc/rfc3030).
+    /// `CHUNKING`: a message may be sent with `BDAT`. [RFC 3030 section 2](https://www.rfc-editor.org/rfc/rfc3030#section-2).
     Chunking,
-    /// [RFC 4141](https://www.rfc-editor.org/rfc/rfc4141).
+    /// `CONNEG`: the server says what a recipient can show. [RFC 4141](https://www.rfc-editor.org/rfc/rfc4141).
     Conneg,
-    /// [RFC 4141](https://www.rfc-editor.org/rfc/rfc4141).
+    /// `CONPERM`: the sender may permit to convert a message. [RFC 4141](https://www.rfc-editor.org/rfc/rfc4141).
     Conperm,
-    /// The shortest time after which a message can be returned, in seconds, if it is told. [RFC 2852](https://www.rfc-editor.org/rfc/rfc2852).
+    /// `DELIVERBY`: a message may have a time by which it is to be delivered, to be returned after no less than so many seconds, if it is told.
+    /// [RFC 2852](https://www.rfc-editor.org/rfc/rfc2852).
     DeliverBy(Option<u32>),
-    /// [RFC 3461](https://www.rfc-editor.org/rfc/rfc3461).
+    /// `DSN`: the sender may say which reports it wants. [RFC 3461](https://www.rfc-editor.org/rfc/rfc3461).
     Dsn,
-    /// [RFC 6152](https://www.rfc-editor.org/rfc/rfc6152).
+    /// `8BITMIME`: a message may be lines of any octets. [RFC 6152](https://www.rfc-editor.org/rfc/rfc6152).
     EightBitMime,
-    /// [RFC 2034](https://www.rfc-editor.org/rfc/rfc2034).
+    /// `ENHANCEDSTATUSCODES`: replies have codes like 5.1.1. [RFC 2034](https://www.rfc-editor.org/rfc/rfc2034).
     EnhancedStatusCodes,
-    /// [RFC 1985](https://www.rfc-editor.org/rfc/rfc1985).
+    /// `ETRN`: a client may have what waits for a host sent to it. [RFC 1985](https://www.rfc-editor.org/rfc/rfc1985).
     Etrn,
-    /// [RFC 5321 section 4.1.1.7](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.7).
+    /// `EXPN`: mailing lists are expanded. [RFC 5321 section 4.1.1.7](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.7).
     Expn,
-    /// [RFC 4865](https://www.rfc-editor.org/rfc/rfc4865).
+    /// `FUTURERELEASE`: a message may be held, this long at most. [RFC 4865](https://www.rfc-editor.org/rfc/rfc4865).
     FutureRelease(FutureRelease<'b>),
-    /// [RFC 5321 section 4.1.1.8](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.8).
+    /// `HELP`: help is given. [RFC 5321 section 4.1.1.8](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.8).
     Help,
-    /// [RFC 9422](https://www.rfc-editor.org/rfc/rfc9422).
+    /// `LIMITS`: the server takes no more than this. [RFC 9422](https://www.rfc-editor.org/rfc/rfc9422).
     Limits(ServerLimits<'b>),
-    /// The name of a profile. [RFC 6710](https://www.rfc-editor.org/rfc/rfc6710).
+    /// `MT-PRIORITY`: a message may have a priority, as the profile of this name says what it means. [RFC 6710](https://www.rfc-editor.org/rfc/rfc6710).
     MtPriority(Option<&'b [u8]>),
-    /// [RFC 3885](https://www.rfc-editor.org/rfc/rfc3885).
+    /// `MTRK`: a message may be tracked. [RFC 3885](https://www.rfc-editor.org/rfc/rfc3885).
     Mtrk,
-    /// What is not wanted, keywords parted by commas. [RFC 3865](https://www.rfc-editor.org/rfc/rfc3865).
+    /// `NO-SOLICITING`: messages of these kinds are not wanted, keywords parted by commas. [RFC 3865](https://www.rfc-editor.org/rfc/rfc3865).
     NoSoliciting(Option<&'b [u8]>),
-    /// A line not known.
+    /// A line that is not known, or whose parameters do not fit.
     Other {
         /// The keyword as it stands.
         keyword: &'b [u8],
         /// What follows its space.
         parameters: Option<&'b [u8]>,
     },
-    /// [RFC 2920](https://www.rfc-editor.org/rfc/rfc2920).
+    /// `PIPELINING`: commands may be sent before earlier ones are answered. [RFC 2920](https://www.rfc-editor.org/rfc/rfc2920).
     Pipelining,
-    /// [draft-hall-prdr](https://datatracker.ietf.org/doc/html/draft-hall-prdr-00).
+    /// `PRDR`: a message may be answered for each recipient. [draft-hall-prdr](https://datatracker.ietf.org/doc/html/draft-hall-prdr-00).
     Prdr,
-    /// [RFC 8689](https://www.rfc-editor.org/rfc/rfc8689).
+    /// `REQUIRETLS`: a message may be kept from servers without TLS. [RFC 8689](https://www.rfc-editor.org/rfc/rfc8689).
     RequireTls,
-    /// [RFC 7293](https://www.rfc-editor.org/rfc/rfc7293).
+    /// `RRVS`: a message may be kept from who has got the mailbox since. [RFC 7293](https://www.rfc-editor.org/rfc/rfc7293).
     Rrvs,
-    /// [RFC 1870 section 4](https://www.rfc-editor.org/rfc/rfc1870#section-4): the largest message taken, in octets; `None` where no number is given, 0 for no limit.
+    /// `SIZE`: the largest message taken, in octets; `None` where no number is given, 0 for no limit.
+    /// [RFC 1870 section 4](https://www.rfc-editor.org/rfc/rfc1870#section-4).
     Size(Option<u64>),
-    /// [RFC 6531](https://www.rfc-editor.org/rfc/rfc6531).
+    /// `SMTPUTF8`: paths and header may be UTF-8. [RFC 6531](https://www.rfc-editor.org/rfc/rfc6531).
     SmtpUtf8,
-    /// [RFC 3207](https://www.rfc-editor.org/rfc/rfc3207).
+    /// `STARTTLS`: TLS may be set up. [RFC 3207](https://www.rfc-editor.org/rfc/rfc3207).
     StartTls,
-    /// [RFC 4405](https://www.rfc-editor.org/rfc/rfc4405).
+    /// `SUBMITTER`: who is responsible for a message may be named. [RFC 4405](https://www.rfc-editor.org/rfc/rfc4405).
     Submitter,
-    /// [RFC 5321 section 4.1.1.6](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.6); any server has it, and need not say so.
+    /// `VRFY`, which any server has, and need not list. [RFC 5321 section 4.1.1.6](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.6).
     Vrfy,
-    /// The attributes taken. [Postfix](https://www.postfix.org/XCLIENT_README.html).
+    /// `XCLIENT`: another client's address and name may be told, in these attributes. [Postfix](https://www.postfix.org/XCLIENT_README.html).
     Xclient(Option<&'b [u8]>),
-    /// The attributes taken. [Postfix](https://www.postfix.org/XFORWARD_README.html).
+    /// `XFORWARD`: where a message came from may be told for the log, in these attributes. [Postfix](https://www.postfix.org/XFORWARD_README.html).
     Xforward(Option<&'b [u8]>),
-    /// [Postfix](https://www.postfix.org/VERP_README.html).
+    /// `XVERP`: each recipient may get a return path of its own. [Postfix](https://www.postfix.org/VERP_README.html).
     Xverp,
 }
 

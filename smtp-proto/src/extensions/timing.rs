@@ -1,8 +1,6 @@
 //! When a message is to be delivered, and for whom still: [RFC 2852](https://www.rfc-editor.org/rfc/rfc2852),
 //! [RFC 4865](https://www.rfc-editor.org/rfc/rfc4865), [RFC 6710](https://www.rfc-editor.org/rfc/rfc6710), [RFC 7293](https://www.rfc-editor.org/rfc/rfc7293).
 
-use alloc::format;
-use alloc::vec::Vec;
 use core::fmt;
 
 use postrider_text_proto::ValueError;
@@ -66,12 +64,6 @@ impl DeliverBy {
         Self::new(sign * i32::try_from(seconds).ok()?, mode, trace).ok()
     }
 
-    pub(crate) fn encode(self, out: &mut Vec<u8>) {
-        let mode = if self.mode == ByMode::Notify { "N" } else { "R" };
-        let trace = if self.trace { "T" } else { "" };
-        out.extend_from_slice(format!("{};{mode}{trace}", self.seconds).as_bytes());
-    }
-
     /// Seconds from when the command came.
     pub const fn seconds(self) -> i32 {
         self.seconds
@@ -88,12 +80,21 @@ impl DeliverBy {
     }
 }
 
+/// As in `BY=`: `120;RT`.
+impl fmt::Display for DeliverBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = if self.mode == ByMode::Notify { "N" } else { "R" };
+        let trace = if self.trace { "T" } else { "" };
+        write!(f, "{};{mode}{trace}", self.seconds)
+    }
+}
+
 /// How long a message is to be held before it goes out. [RFC 4865 section 3](https://www.rfc-editor.org/rfc/rfc4865#section-3).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Hold<'b> {
-    /// So many seconds, 1 to 999,999,999.
+    /// `HOLDFOR`: the message goes out after so many seconds, 1 to 999,999,999.
     For(u32),
-    /// Until then.
+    /// `HOLDUNTIL`: the message goes out then.
     Until(DateTime<'b>),
 }
 
@@ -122,9 +123,9 @@ pub(crate) fn priority(value: &[u8]) -> Option<i8> {
 /// Since when the recipient must have had the mailbox for the message to be theirs. [RFC 7293 section 3.1](https://www.rfc-editor.org/rfc/rfc7293#section-3.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ValidSince<'b> {
-    /// Since then.
+    /// The moment since which the recipient must have had it.
     pub since: DateTime<'b>,
-    /// What a server does whose next hop does not know the extension: go on (`C`) or refuse (`R`), if the client says.
+    /// What a server does whose next hop does not know the extension, if the client says; if not, it refuses the message.
     pub otherwise: Option<Otherwise>,
 }
 
@@ -149,14 +150,17 @@ impl<'b> ValidSince<'b> {
         };
         Some(Self { since: DateTime::parse(since)?, otherwise })
     }
+}
 
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.since.0);
-        out.extend_from_slice(match self.otherwise {
-            Some(Otherwise::Continue) => b";C",
-            Some(Otherwise::Reject) => b";R",
-            None => b"",
-        });
+/// As in `RRVS=`.
+impl fmt::Display for ValidSince<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let action = match self.otherwise {
+            Some(Otherwise::Continue) => ";C",
+            Some(Otherwise::Reject) => ";R",
+            None => "",
+        };
+        write!(f, "{}{action}", self.since)
     }
 }
 
@@ -263,14 +267,13 @@ fn days_before(year: i64, month: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     #[test]
     fn a_message_that_is_to_return_needs_a_time_to_come() {
         for good in ["120;R", "+120;rt", "-5;N", "0;NT", "999999999;R", "-999999999;n"] {
             let by = DeliverBy::parse(good.as_bytes()).unwrap();
-            let mut value = Vec::new();
-            by.encode(&mut value);
-            assert_eq!(DeliverBy::parse(&value), Some(by), "{good}");
+            assert_eq!(DeliverBy::parse(by.to_string().as_bytes()), Some(by), "{good}");
         }
         for bad in [
             "0;R",
@@ -346,6 +349,7 @@ mod tests {
     fn a_recipient_may_be_valid_since_a_moment() {
         let read = ValidSince::parse(b"2014-04-03T23:01:00Z;R").unwrap();
         assert_eq!((read.since.unix_seconds(), read.otherwise), (1_396_566_060, Some(Otherwise::Reject)));
+        assert_eq!(read.to_string(), "2014-04-03T23:01:00Z;R");
         assert!(ValidSince::parse(b"2014-04-03T23:01:00Z").is_some_and(|read| read.otherwise.is_none()));
         for bad in ["2014-04-03T23:01:00Z;", "2014-04-03T23:01:00Z;X", ";C", "2014-04-03;C"] {
             assert_eq!(ValidSince::parse(bad.as_bytes()), None, "{bad}");

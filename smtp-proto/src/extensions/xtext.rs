@@ -7,7 +7,9 @@
 //! ```
 
 use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::{self, Write};
 
 use crate::grammar::{self, Class};
 
@@ -19,7 +21,16 @@ pub(crate) fn decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     octets(text).collect::<Option<Vec<u8>>>().map(Cow::Owned)
 }
 
-/// Whether `text` is xtext that stands for ASCII.
+/// Undoes xtext that stands for ASCII.
+pub(crate) fn decode_ascii(text: &[u8]) -> Option<Cow<'_, str>> {
+    let decoded = match decode(text)? {
+        Cow::Borrowed(octets) => Cow::Borrowed(core::str::from_utf8(octets).ok()?),
+        Cow::Owned(octets) => Cow::Owned(String::from_utf8(octets).ok()?),
+    };
+    Some(decoded).filter(|text| text.is_ascii())
+}
+
+/// Whether [`decode_ascii`] reads it.
 pub(crate) fn is_ascii(text: &[u8]) -> bool {
     let mut rest = text;
     loop {
@@ -57,22 +68,22 @@ fn hex_octet(high: Option<u8>, low: Option<u8>) -> Option<u8> {
     Some(digit(high?)? << 4 | digit(low?)?)
 }
 
-/// Appends `octets` in xtext.
-pub(crate) fn encode(octets: &[u8], out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for octet in octets {
-        if Class::XCHAR.has(*octet) {
-            out.push(*octet);
-        } else {
-            let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or_default();
-            out.extend_from_slice(&[b'+', digit(octet >> 4), digit(octet & 15)]);
-        }
+/// Octets that are shown in xtext.
+pub(crate) struct Xtext<'o>(pub(crate) &'o [u8]);
+
+impl fmt::Display for Xtext<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| match octet {
+            octet if Class::XCHAR.has(*octet) => f.write_char(char::from(*octet)),
+            octet => write!(f, "+{octet:02X}"),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
     use proptest::prelude::*;
 
     #[test]
@@ -82,13 +93,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_stands_for_ascii_is_text() {
+        for (text, ascii) in
+            [("a+2Bb+20", Some("a+b ")), ("ab", Some("ab")), ("+C3+A9", None), ("a+7F", None), ("a+2b", None)]
+        {
+            assert_eq!(decode_ascii(text.as_bytes()).as_deref(), ascii, "{text}");
+            assert_eq!(is_ascii(text.as_bytes()), ascii.is_some(), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn decoding_undoes_encoding(octets in proptest::collection::vec(32_u8.., 0..40)) {
             prop_assume!(!octets.contains(&0x7F));
-            let mut text = Vec::new();
-            encode(&octets, &mut text);
-            let decoded = decode(&text).map(Cow::into_owned);
+            let text = Xtext(&octets).to_string();
+            let decoded = decode(text.as_bytes()).map(Cow::into_owned);
             prop_assert_eq!(decoded, Some(octets));
         }
     }
