@@ -107,6 +107,7 @@ impl Smtp {
     pub fn new(site: Arc<Site>, role: Role, peer: SocketAddr, local: SocketAddr, tls: bool) -> Self {
         let limits = Limits {
             message: site.config.limits.message_octets,
+            refused_octets: site.config.limits.message_octets.saturating_mul(2),
             recipients: site.config.limits.recipients,
             ..Limits::default()
         };
@@ -584,8 +585,8 @@ impl Session for Smtp {
     }
 
     fn timed_out(&mut self, io: &mut Io) {
-        // In the midst of a message nobody listens.
-        let _ = self.connection.close("you took too long", &mut io.out);
+        // The driver waits for the client only while it is its turn.
+        let _ = self.connection.time_out("you took too long", &mut io.out);
     }
 }
 
