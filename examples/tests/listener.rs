@@ -332,6 +332,29 @@ fn who_says_nothing_within_a_message_is_told_so_before_the_end() {
     assert!(site.messages("anna").is_empty());
 }
 
+/// A hundred are enough to see what it is.
+#[test]
+fn one_connection_has_so_many_log_lines_for_its_mistakes_and_the_last_says_how_many_are_missing() {
+    let site = Site::new("");
+    let server = site.start();
+    for protocol in ["SMTP", "LMTP"] {
+        let mut peer = in_transaction(&server, protocol, "RSET\r\n");
+        peer.hear();
+        for _ in 0..250 {
+            peer.say("MAIL FROM:<a@b>\r\nRCPT TO:<anna@localhost>\r\nBDAT 1 LAST\r\n\n");
+            assert!(peer.hear().starts_with("250") && peer.hear().starts_with("250") && peer.hear().starts_with("554"));
+        }
+        // What is delivered is logged in any case.
+        peer.say("MAIL FROM:<a@b>\r\nRCPT TO:<anna@localhost>\r\nBDAT 2 LAST\r\nok");
+        assert!(peer.hear().starts_with("250") && peer.hear().starts_with("250") && peer.hear().starts_with("250"));
+        peer.ask("QUIT");
+        assert!(server.logs(&["too many log lines of one connection", "\"left_out\":150"]));
+        assert_eq!(server.count_logs(&["message refused"]), 100);
+        assert_eq!(server.count_logs(&["delivered"]), 1);
+        server.forget_logs();
+    }
+}
+
 #[test]
 fn chunks_of_a_refused_transaction_are_refused_one_by_one_until_it_is_enough() {
     let site = Site::new("[limits]\nmessage_octets = 100000\n");
