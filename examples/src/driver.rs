@@ -5,7 +5,8 @@
 //!
 //! One read buffer and one write buffer belong to each connection. The write buffer goes out when the protocol has no more to decode,
 //! which gives pipelined commands one write for many answers, and in between when it has grown large. While nothing is owed to
-//! either side both buffers are freed: an idle connection costs its task and little more.
+//! either side both buffers are freed: an idle connection costs its task and little more. So does one that stops within a message, after a
+//! second.
 
 use std::future::Future;
 use std::io;
@@ -142,6 +143,11 @@ pub trait Session: Send {
     /// TLS is up.
     fn secured(&mut self) {}
 
+    /// Nothing has come for a second: what is held only to be fast may go.
+    fn paused(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// The server stops. Between two commands: says so to the peer, if the protocol can, and answers `true`.
     /// In the midst of something that should be finished first: answers `false`, and is asked again later.
     fn stop(&mut self, io: &mut Io) -> bool {
@@ -231,6 +237,9 @@ const FLUSH_AT: usize = 64 * 1024;
 
 /// What a connection keeps to write its next answer into.
 const KEPT_OUT: usize = 512;
+
+/// A peer of whom nothing comes for so long will not be slowed down by small buffers.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// For a peer that was too slow to take what is said of it: it fits into the socket's buffer, unless that is full of what the peer does not read.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -480,7 +489,12 @@ impl<S: Session> Driver<S> {
         let next = *deadline.get_or_insert_with(|| began + allowed);
         let left = if connection.taking() == Taking::Commands { None } else { self.timeouts.message.left() };
         let until = left.map_or(next, |left| next.min(began + left));
-        let arrival = self.arrival(until).await?;
+        let pause = until.min(began + PAUSE);
+        let mut arrival = self.arrival(pause).await?;
+        if arrival == Arrival::Nothing && pause < until {
+            self.release().await;
+            arrival = self.arrival(until).await?;
+        }
         self.timeouts.message.waited(began.elapsed());
         match arrival {
             Arrival::Octets => Ok(true),
@@ -490,6 +504,13 @@ impl<S: Session> Driver<S> {
                 Err(if until < next { Failure::TooSlow } else { Failure::ReadTimeout(allowed) })
             }
         }
+    }
+
+    /// Frees what only makes a fast peer faster.
+    async fn release(&mut self) {
+        self.read_size = SMALL_READ;
+        self.input = BytesMut::from(&self.input[..]);
+        self.session.paused().await;
     }
 
     async fn arrival(&mut self, deadline: Instant) -> Result<Arrival, Failure<ErrorOf<S>>> {

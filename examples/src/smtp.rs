@@ -619,6 +619,12 @@ impl Session for Smtp {
         // The driver waits for the client only while it is its turn.
         let _ = self.connection.time_out("you took too long", &mut io.out);
     }
+
+    async fn paused(&mut self) {
+        if let Some(content) = &mut self.transaction.content {
+            content.paused().await;
+        }
+    }
 }
 
 /// What is offered: logins where they are safe, to users.
