@@ -21,7 +21,7 @@ import threading
 import time
 from pathlib import Path
 
-from bad_input import closed, raise_file_limit
+from bad_input import raise_file_limit
 from harness import PASSWORD, Peer, Server, check, suite
 
 BIG = bool(os.environ.get("ABUSE_BIG"))
@@ -155,8 +155,9 @@ def flood(client, octets, times=1, end=b"QUIT\r\n"):
 
 
 def drip(_):
-    hello = client_hello()
-    with Server(timeouts={"read_seconds": 1, "handshake_seconds": 1}, auth={"plaintext": True}) as server:
+    hello, lag = client_hello(), 3
+    limits = {"read_seconds": 1, "handshake_seconds": 1, "message_lag_seconds": lag, "message_octets_per_second": 200}
+    with Server(timeouts=limits, auth={"plaintext": True}) as server:
         with attack("drip", server):
             # What is said at once, octet by octet, and last.
             peers = {
@@ -170,33 +171,54 @@ def drip(_):
                 "dots in a message": (in_transaction(server, b"DATA"), b"\r\n", b".\r"),
                 "a handshake": (server.connect("submissions", greeted=False), b"", hello),
             }
-            # These go on: RFC 5321 section 4.5.3.2.5 limits the wait for each piece of a message.
-            lasting = {"DATA": in_transaction(server, b"DATA"), "BDAT": in_transaction(server), "refused": greeted(server)}
+            # Each piece of these comes in time, but the message does not.
+            lasting = {
+                "DATA": (in_transaction(server, b"DATA"), b"x"),
+                "DATA, LMTP": (in_transaction(server, b"DATA", port="lmtp"), b"x"),
+                "BDAT": (in_transaction(server), b"x"),
+                "refused": (greeted(server), b"x"),
+                "chunks": (in_transaction(server), b"BDAT 1\r\nx"),
+                "empty chunks": (in_transaction(server), b"BDAT 0\r\n" * 10),
+            }
+            slow = in_transaction(server, b"DATA")
             began = time.monotonic()
             for client, first, _ in peers.values():
                 client.say(first)
-            for name, client in lasting.items():
-                client.say((b"BDAT 1000000\r\n" if name != "DATA" else b"") + b"Subject: drip\r\n\r\n")
-            ended = {}
-            for number in range(17):
+            for name, (client, _) in lasting.items():
+                client.say((b"BDAT 1000000\r\n" if name in ("BDAT", "refused") else b"") + b"BDAT 0\r\n")
+            peers = {**peers, **{name: (client, b"", octets) for name, (client, octets) in lasting.items()}}
+            ended, line = {}, b"x" * 28 + b"\r\n"
+            for number in range(50):
                 for name, (client, _, octets) in peers.items():
-                    if name not in ended and closed(client):
+                    if name not in ended and is_over(client):
                         ended[name] = time.monotonic() - began
-                    elif name not in ended and (number < len(octets) or len(octets) == 1):
-                        say_all(client, octets[number : number + 1] or octets)
-                for client in lasting.values():
-                    say_all(client, b"x")
+                    elif name not in ended and (name in lasting or number < len(octets) or len(octets) == 1):
+                        say_all(client, octets if name in lasting else octets[number : number + 1] or octets)
+                # 300 octets each second.
+                slow.say(line)
                 time.sleep(0.1)
-            there, last = [name for name, client in lasting.items() if not closed(client)], time.monotonic()
             for name, (client, _, _) in peers.items():
-                said = client.rest()
-                took = ended.get(name, time.monotonic() - began)
-                polite = b"421" in said or name in ("CRs in a chunk", "dots in a message", "a handshake")
-                check(f"drip: {name} ends after {took:.1f} s", 0.8 < took < 1.8 and polite, said)
-            said = [client.rest() for client in lasting.values()]
-            took = time.monotonic() - last
-            right = len(there) == 3 and not any(said) and 0.5 < took < 2 and not server.take()
-            check(f"drip: a message goes on while octets come, and ends {took:.1f} s after the last", right, (there, said))
+                said, took = client.rest(), ended.get(name, 99)
+                allowed = (lag - 0.2, lag + 1.5) if name in lasting else (0.8, 1.8)
+                right = allowed[0] < took < allowed[1] and (b"421 4.4.2 " in said or name == "a handshake")
+                check(f"drip: {name} ends after {took:.1f} s", right, said)
+            check("drip: what has come of a message is none", not server.take())
+            reply = slow.ask(b".")
+            right = reply.startswith(b"250") and server.take() == [line.replace(b"\r", b"") * 50]
+            check("drip: 300 octets a second are fast enough, and delivered", right, reply)
+
+
+def is_over(client):
+    """Whether the server has closed, without a word of what it said being lost."""
+    client.socket.setblocking(False)
+    try:
+        while more := client.receive():
+            client.buffer += more
+        return True
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return False
+    finally:
+        client.socket.settimeout(15)
 
 
 def challenged(server):
@@ -216,7 +238,11 @@ def chunks(server):
         codes = flood(in_transaction(server), b"BDAT 0\r\n" * 1000, 200, b"BDAT 0 LAST\r\nQUIT\r\n")
         check("chunks: so are 200,000 empty ones", server.take() == [b""] and codes == {"250": 200_001, "221": 1}, codes)
         codes = flood(greeted(server), b"BDAT 1\r\nx" * 1000, 200)
-        check("chunks: 200,000 that nobody wants are refused", codes == {"503": 200_000, "221": 1}, codes)
+        # Some of what is said at the end may be lost: we do not stop to read it.
+        right = 0 < codes["503"] <= 1000 and set(codes) <= {"503", "421"}
+        check("chunks: of 200,000 that nobody wants 1,000 are refused, then 421", right, codes)
+        codes = flood(greeted(server), b"BDAT 1\r\nx", 1000)
+        check("chunks: 1,000 that were sent before it was known are refused, and no more comes of it", codes == {"503": 1000, "221": 1}, codes)
         with in_transaction(server) as client:
             client.say(b"BDAT 60000000\r\n")
             say_all(client, bytes(60_000_000), 1)
@@ -231,9 +257,11 @@ def chunks(server):
                 while time.monotonic() - began < 0.5:
                     client.say(b"RSET\r\n" * 20_000)
                     sent += 120_000
-            client.socket.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):
+                client.socket.shutdown(socket.SHUT_WR)
             said = client.rest()
-            check(f"chunk of 2^63 octets {place}: {sent / MIB:.0f} MiB of it are no commands", said == b"", said)
+            right = said == b"" if start is in_transaction else said[:10] in (b"421 4.7.0 ", b"")
+            check(f"chunk of 2^63 octets {place}: {sent / MIB:.0f} MiB of it are no commands", right, said)
     with attack("chunks whose size cannot be read", server):
         words = [b"", b" ", b" x", b" -1", b" +1", b" 0x10", b" 1.0", b" 18446744073709551616", b" " + b"9" * 3000]
         words += [b" 1 LASTX", b" 1 LAST x", b" 1\0", b"\t1", b" 1 1", b" " + b"9" * 10_000, b" \xef\xbc\x91"]
@@ -302,9 +330,12 @@ def masses(server):
         log = server.log.stat().st_size
         message = b"\r\n".join([*OPENING, b"BDAT 1", b"\n"])
         codes = flood(greeted(server), message * 1000, 20)
-        log = server.log.stat().st_size - log
         right = codes == {"250": 40_000, "554": 20_000, "221": 1}
-        check(f"masses: 20,000 messages refused, {len(message)} octets each; {log / 1e6:.0f} MB of log", right, codes)
+        check(f"masses: 20,000 messages refused, {len(message)} octets each", right, codes)
+        lines = lambda: server.log.read_bytes()[log:].splitlines()
+        told = lambda: any(b'"left_out":19900' in line for line in lines())
+        count = sum(b"message refused" in line for line in lines()) if soon(told) else 0
+        check(f"masses: of them {count} are in the log, and how many are not", count == 100, lines()[-1])
     with attack("masses of recipients that are not there", server):
         found = []
         seek = lambda: found.append(flood(in_transaction(server), b"RCPT TO:<nobody@localhost>\r\n" * 1000, 50))
@@ -558,10 +589,10 @@ def held_back(_):
     """What connections hold that stop where they cost the most."""
     head = b"DATA\r\nSubject: x\r\n\r\n"
     for name, allowed, octets in [
-        ("60,000 octets of a message", 128, head + b"x" * 60_000),
-        ("1,000,000 octets of a message", 384, head + b"x" * 1_000_000 + b"\r"),
+        ("60,000 octets of a message", 32, head + b"x" * 60_000),
+        ("1,000,000 octets of a message", 32, head + b"x" * 1_000_000 + b"\r"),
         ("1,000 recipients", 320, b"RCPT TO:<anna+%s@localhost>\r\n" % (b"x" * 59) * 999),
-        ("20,000 commands and a half", 160, b"NOOP\r\n" * 20_000 + b"N" * 4000),
+        ("20,000 commands and a half", 32, b"NOOP\r\n" * 20_000 + b"N" * 4000),
     ]:
         with Server(limits={"connections_per_address": 5000}) as server, contextlib.ExitStack() as stack:
             peers = [stack.enter_context(in_transaction(server)) for _ in range(100)]
@@ -574,7 +605,7 @@ def held_back(_):
                     while lines > 0:
                         lines -= peer.receive().count(b"\n")
                     saying.join()
-                time.sleep(0.3)
+                time.sleep(1.5)
                 each = (memory(server, "VmRSS") - before) / 100 / 1024
                 check(f"held back: {name}: {each:.0f} KiB for a connection, {allowed} allowed", each < allowed)
                 for peer in peers:

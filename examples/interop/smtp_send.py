@@ -79,7 +79,8 @@ def to_mailserver(server):
         ("submission, PLAIN", "submission", *ca, *login, "--mechanism", "PLAIN"),
         ("submission, LOGIN", "submission", *ca, *login, "--mechanism", "LOGIN"),
         ("submission over TLS", "submissions", "--tls", *ca, *login),
-        ("submission over TLS, not verified", "submissions", "--tls", *login),
+        ("submission over TLS, not verified, SCRAM", "submissions", "--tls", *login),
+        ("submission over TLS, not verified, PLAIN", "submissions", "--tls", *login, "--mechanism", "PLAIN", "--allow-unverified"),
     ]:
         for kind, message in [("", MESSAGE), (", UTF-8 header", UTF8), (", long", LONG)]:
             where = f"127.0.0.1:{server.port[port]}"

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::networks::Networks;
+use crate::pace::Pace;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
@@ -206,9 +207,14 @@ pub struct Space {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
-    /// For a client's next command or piece of a message; 0: what the protocol's RFC says.
+    /// For a client's next command, whole, or piece of a message; 0: what the protocol's RFC says.
     #[serde(deserialize_with = "seconds")]
     pub read_seconds: u64,
+    /// By which a message may fall behind `message_octets_per_second`.
+    #[serde(deserialize_with = "seconds_not_0")]
+    pub message_lag_seconds: u64,
+    /// No seconds: octets of a message that must come in each, on average; 0: any number.
+    pub message_octets_per_second: u32,
     /// For a client to take any of what is sent to it.
     #[serde(deserialize_with = "seconds_not_0")]
     pub write_seconds: u64,
@@ -307,9 +313,19 @@ impl Default for Space {
     }
 }
 
+/// A message may lag by as much as a client may be silent ([RFC 5321 section 4.5.3.2.7](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2.7)). The
+/// pace is one that a satellite telephone keeps, whose 2,400 bits are 300 octets; Postfix wants 500.
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { read_seconds: 0, write_seconds: 300, proxy_seconds: 10, handshake_seconds: 30, shutdown_seconds: 30 }
+        Self {
+            read_seconds: 0,
+            message_lag_seconds: 300,
+            message_octets_per_second: 200,
+            write_seconds: 300,
+            proxy_seconds: 10,
+            handshake_seconds: 30,
+            shutdown_seconds: 30,
+        }
     }
 }
 
@@ -350,6 +366,7 @@ impl Timeouts {
     pub fn driver(&self) -> crate::driver::Timeouts {
         crate::driver::Timeouts {
             read: (self.read_seconds > 0).then(|| Duration::from_secs(self.read_seconds)),
+            message: Pace::new(self.message_octets_per_second, Duration::from_secs(self.message_lag_seconds)),
             write: Duration::from_secs(self.write_seconds),
             handshake: Duration::from_secs(self.handshake_seconds),
         }
@@ -488,6 +505,8 @@ mod tests {
             ("\ndomains = [\"a b\"]\n", "line 2"),
             ("data = \"\"\n", "line 1"),
             ("[timeouts]\nproxy_seconds = 0\n", "line 2"),
+            ("[timeouts]\nmessage_lag_seconds = 0\n", "line 2"),
+            ("[timeouts]\nmessage_octets_per_second = 4294967296\n", "line 2"),
             ("[trust]\nproxies = \"any\"\n", "line 2"),
             ("[early_talkers]\npause_seconds = 61\n", "0 to 60 seconds, found 61"),
             ("[submission]\nheader_octets = 0\n", "line 2"),

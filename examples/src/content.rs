@@ -70,6 +70,13 @@ impl Content {
         }
     }
 
+    /// Nothing more comes for a while: frees memory.
+    pub async fn paused(&mut self) {
+        if let Ok(message) = &mut self.message {
+            message.paused().await;
+        }
+    }
+
     /// The message has ended: stores what is still to come of it.
     pub async fn end(&mut self) {
         if let (Ok(message), Some(submission)) = (&mut self.message, &mut self.submission) {

@@ -20,6 +20,9 @@ use crate::space::Space;
 /// A message up to this size waits in memory until it is complete; a larger one goes to the disk as it comes.
 const IN_MEMORY: usize = 64 * 1024;
 
+/// So much goes to the disk when nothing more comes for a while.
+const WORTH_A_WRITE: usize = 8 * 1024;
+
 /// How many messages share a sync at the most: more would make the first wait longer than it gains.
 const BATCH: usize = 128;
 
@@ -121,13 +124,26 @@ impl Incoming {
     ///
     /// A failure to store it is told by [`deliver`](Self::deliver), once the content is complete.
     pub async fn push(&mut self, content: &[u8]) {
-        let buffer = match &mut self.state {
-            State::Memory(buffer) | State::Disk { buffer, .. } => buffer,
-            State::Failed(_) => return,
-        };
+        let Some(buffer) = self.buffer() else { return };
         store_lines(content, buffer);
         if buffer.len() >= IN_MEMORY {
             self.move_to_disk().await;
+        }
+    }
+
+    /// Nothing more comes for a while: frees memory.
+    pub async fn paused(&mut self) {
+        if self.buffer().is_some_and(|buffer| buffer.len() >= WORTH_A_WRITE) {
+            self.move_to_disk().await;
+        }
+        self.buffer().into_iter().for_each(Vec::shrink_to_fit);
+    }
+
+    /// What is not on the disk yet.
+    fn buffer(&mut self) -> Option<&mut Vec<u8>> {
+        match &mut self.state {
+            State::Memory(buffer) | State::Disk { buffer, .. } => Some(buffer),
+            State::Failed(_) => None,
         }
     }
 
@@ -378,6 +394,21 @@ mod tests {
         let outcomes = incoming.deliver().await;
         assert!(matches!(outcomes[..], [Err(DeliveryError::Full(_))]), "{outcomes:?}");
         assert!(!mailbox.exists() || contents(&mailbox).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_message_that_pauses_holds_little_memory_and_loses_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        let mailbox = data.path().join("a");
+        let mut incoming = Deliverer::start().unwrap().begin(vec![mailbox.clone()], Vec::new());
+        for size in [100, IN_MEMORY / 2, 3 * IN_MEMORY, IN_MEMORY - 1, 10] {
+            incoming.push(&vec![b'x'; size]).await;
+            incoming.paused().await;
+            let held = incoming.buffer().unwrap().capacity();
+            assert!(held <= WORTH_A_WRITE, "{held} octets held after {size}");
+        }
+        assert!(incoming.deliver().await.iter().all(Result::is_ok));
+        assert_eq!(contents(&mailbox)[0].len(), 100 + IN_MEMORY / 2 + 4 * IN_MEMORY - 1 + 10);
     }
 
     #[tokio::test]

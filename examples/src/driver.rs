@@ -1,11 +1,12 @@
 //! Runs any of the protocol connections over a socket: reads, writes, TLS, time limits, an orderly end.
 //!
-//! This file stands on tokio and rustls alone. Take it for a server of your own: implement [`Session`] for what your server does,
+//! This file and [`pace`](crate::pace) stand on tokio and rustls alone. Take them for a server of your own: implement [`Session`] for what your server does,
 //! then call [`Driver::run`].
 //!
 //! One read buffer and one write buffer belong to each connection. The write buffer goes out when the protocol has no more to decode,
 //! which gives pipelined commands one write for many answers, and in between when it has grown large. While nothing is owed to
-//! either side both buffers are freed: an idle connection costs its task and little more.
+//! either side both buffers are freed: an idle connection costs its task and little more. So does one that stops within a message, after a
+//! second.
 
 use std::future::Future;
 use std::io;
@@ -22,6 +23,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
+
+use crate::pace::Pace;
 
 /// A server connection of one of the protocol crates, seen alike.
 pub trait Connection: Send {
@@ -53,13 +56,24 @@ pub trait Connection: Send {
     /// How long the peer may take for what comes next.
     fn timeout(&self) -> Duration;
 
-    /// Whether the peer is sending a message: each piece of it, refused ones too, then has its own time.
-    fn is_taking_message(&self) -> bool;
+    /// What the peer is sending.
+    fn taking(&self) -> Taking;
+}
+
+/// What a peer is sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taking {
+    /// Commands, between the chunks of a message that has begun.
+    Chunks,
+    /// Commands, outside a message.
+    Commands,
+    /// A message: each piece of it, refused ones too, has its own time.
+    Message,
 }
 
 /// Forwards the common verbs to the methods of the same name.
 macro_rules! impl_connection {
-    ($protocol:ident, $is_taking_message:expr) => {
+    ($protocol:ident, $taking:expr) => {
         impl From<$protocol::Misuse> for Stop {
             fn from(misuse: $protocol::Misuse) -> Self {
                 Self::Misuse(misuse.to_string())
@@ -90,8 +104,8 @@ macro_rules! impl_connection {
                 self.timeout()
             }
 
-            fn is_taking_message(&self) -> bool {
-                $is_taking_message(self.state())
+            fn taking(&self) -> Taking {
+                $taking(self.state())
             }
         }
     };
@@ -99,8 +113,12 @@ macro_rules! impl_connection {
 
 use postrider_pop3_proto as pop3;
 use postrider_smtp_proto as smtp;
-impl_connection!(pop3, |_| false);
-impl_connection!(smtp, |state| state == smtp::State::Content);
+impl_connection!(pop3, |_| Taking::Commands);
+impl_connection!(smtp, |state| match state {
+    smtp::State::Chunks => Taking::Chunks,
+    smtp::State::Content => Taking::Message,
+    _ => Taking::Commands,
+});
 
 /// What a server does with a peer.
 pub trait Session: Send {
@@ -124,6 +142,11 @@ pub trait Session: Send {
 
     /// TLS is up.
     fn secured(&mut self) {}
+
+    /// Nothing has come for a second: what is held only to be fast may go.
+    fn paused(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 
     /// The server stops. Between two commands: says so to the peer, if the protocol can, and answers `true`.
     /// In the midst of something that should be finished first: answers `false`, and is asked again later.
@@ -179,6 +202,9 @@ pub enum Failure<E> {
     /// TLS could not be set up.
     #[error("TLS: {0}")]
     Tls(#[source] io::Error),
+    /// The peer has fallen too far behind the pace of [`Timeouts::message`].
+    #[error("the message came too slowly")]
+    TooSlow,
 }
 
 /// Time limits that are the server's own.
@@ -186,16 +212,19 @@ pub enum Failure<E> {
 pub struct Timeouts {
     /// For the peer's next command or piece of a message; the protocol's own where `None`.
     pub read: Option<Duration>,
+    /// For a message in all. Only what is waited for the peer counts, and only octets of the message.
+    pub message: Pace,
     /// For the peer to take any of what is written to it.
     pub write: Duration,
     /// For a TLS handshake.
     pub handshake: Duration,
 }
 
-/// The protocol's own limit for reading, 5 minutes to write, half a minute for a handshake.
+/// The protocol's own limit for reading, any pace, 5 minutes to write, half a minute for a handshake.
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { read: None, write: Duration::from_secs(300), handshake: Duration::from_secs(30) }
+        let message = Pace::new(0, Duration::ZERO);
+        Self { read: None, message, write: Duration::from_secs(300), handshake: Duration::from_secs(30) }
     }
 }
 
@@ -208,6 +237,12 @@ const FLUSH_AT: usize = 64 * 1024;
 
 /// What a connection keeps to write its next answer into.
 const KEPT_OUT: usize = 512;
+
+/// A peer of whom nothing comes for so long will not be slowed down by small buffers.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// For a peer that was too slow to take what is said of it: it fits into the socket's buffer, unless that is full of what the peer does not read.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 enum Stream {
     Plain(TcpStream),
@@ -323,6 +358,17 @@ enum Next {
     Tls,
 }
 
+/// What comes of waiting for the peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// Nothing, for as long as was waited.
+    Nothing,
+    /// Octets.
+    Octets,
+    /// The server stops, and the session has taken its leave.
+    Stop,
+}
+
 /// A connection with its socket.
 pub struct Driver<S> {
     session: S,
@@ -365,10 +411,14 @@ impl<S: Session> Driver<S> {
     pub async fn run(mut self) -> Result<(), Failure<ErrorOf<S>>> {
         self.session.open(&mut self.io).await?;
         let end = self.converse().await;
+        if matches!(end, Err(Failure::ReadTimeout(_) | Failure::TooSlow)) {
+            self.io.write_timeout = GOODBYE.min(self.io.write_timeout);
+        }
         if !matches!(end, Err(Failure::Lost(_) | Failure::Tls(_) | Failure::Stopped(_))) {
-            self.io.flush().await?;
+            let written = self.io.flush().await;
             // The peer may have closed first.
-            let _ = timeout(self.timeouts.write, self.io.stream.close()).await;
+            let _ = timeout(self.io.write_timeout, self.io.stream.close()).await;
+            return end.and(written.map_err(Failure::Stopped));
         }
         end
     }
@@ -378,7 +428,15 @@ impl<S: Session> Driver<S> {
         while !self.session.connection().is_closed() {
             // A peer that sends without a pause does not keep the others from their turn.
             tokio::task::consume_budget().await;
-            match self.step().await? {
+            let taking = self.session.connection().taking();
+            if taking == Taking::Commands {
+                self.timeouts.message.restart();
+            }
+            let next = self.step().await?;
+            if let (Taking::Message, Next::Dealt(octets) | Next::Skip(octets)) = (taking, &next) {
+                self.timeouts.message.came(*octets);
+            }
+            match next {
                 Next::Dealt(consumed) => {
                     self.input.advance(consumed);
                     self.io.flush_if_large().await?;
@@ -386,7 +444,7 @@ impl<S: Session> Driver<S> {
                 }
                 Next::Skip(consumed) => {
                     self.input.advance(consumed);
-                    if self.session.connection().is_taking_message() {
+                    if self.session.connection().taking() == Taking::Message {
                         deadline = None;
                     }
                 }
@@ -426,8 +484,36 @@ impl<S: Session> Driver<S> {
     ///
     /// The deadline stands from the first wait after an event, so that sending octets one by one gains no time.
     async fn read(&mut self, deadline: &mut Option<Instant>) -> Result<bool, Failure<ErrorOf<S>>> {
-        let allowed = self.timeouts.read.unwrap_or_else(|| self.session.connection().timeout());
-        let deadline = *deadline.get_or_insert_with(|| Instant::now() + allowed);
+        let (connection, began) = (self.session.connection(), Instant::now());
+        let allowed = self.timeouts.read.unwrap_or_else(|| connection.timeout());
+        let next = *deadline.get_or_insert_with(|| began + allowed);
+        let left = if connection.taking() == Taking::Commands { None } else { self.timeouts.message.left() };
+        let until = left.map_or(next, |left| next.min(began + left));
+        let pause = until.min(began + PAUSE);
+        let mut arrival = self.arrival(pause).await?;
+        if arrival == Arrival::Nothing && pause < until {
+            self.release().await;
+            arrival = self.arrival(until).await?;
+        }
+        self.timeouts.message.waited(began.elapsed());
+        match arrival {
+            Arrival::Octets => Ok(true),
+            Arrival::Stop => Ok(false),
+            Arrival::Nothing => {
+                self.session.timed_out(&mut self.io);
+                Err(if until < next { Failure::TooSlow } else { Failure::ReadTimeout(allowed) })
+            }
+        }
+    }
+
+    /// Frees what only makes a fast peer faster.
+    async fn release(&mut self) {
+        self.read_size = SMALL_READ;
+        self.input = BytesMut::from(&self.input[..]);
+        self.session.paused().await;
+    }
+
+    async fn arrival(&mut self, deadline: Instant) -> Result<Arrival, Failure<ErrorOf<S>>> {
         let mut read = None;
         if !*self.stop.borrow() {
             let octets = timeout_at(deadline, self.io.stream.fill(&mut self.input, &mut self.read_size));
@@ -439,17 +525,14 @@ impl<S: Session> Driver<S> {
         }
         let read = match read {
             Some(read) => read,
-            None if self.session.stop(&mut self.io) => return Ok(false),
+            None if self.session.stop(&mut self.io) => return Ok(Arrival::Stop),
             None => timeout_at(deadline, self.io.stream.fill(&mut self.input, &mut self.read_size)).await,
         };
         match read {
             Ok(Ok(0)) => Err(Failure::Lost(io::ErrorKind::UnexpectedEof.into())),
-            Ok(Ok(_)) => Ok(true),
+            Ok(Ok(_)) => Ok(Arrival::Octets),
             Ok(Err(error)) => Err(Failure::Lost(error)),
-            Err(_) => {
-                self.session.timed_out(&mut self.io);
-                Err(Failure::ReadTimeout(allowed))
-            }
+            Err(_) => Ok(Arrival::Nothing),
         }
     }
 

@@ -33,6 +33,7 @@ pub mod log;
 pub mod login;
 pub mod maildrop;
 pub mod networks;
+pub mod pace;
 pub mod pop3;
 pub mod program;
 pub mod proxy;

@@ -27,6 +27,38 @@ const WAITING: usize = 10_000;
 /// How long [`flush`] waits for a reader.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Lines about what goes wrong that one connection may cause: enough to see what it is.
+const PER_CONNECTION: u32 = 100;
+
+/// What one connection may have logged of what goes wrong: a flood of mistakes must not fill a disk.
+#[derive(Debug)]
+pub struct Ration {
+    left: u32,
+    left_out: u64,
+}
+
+/// 100 lines.
+impl Default for Ration {
+    fn default() -> Self {
+        Self { left: PER_CONNECTION, left_out: 0 }
+    }
+}
+
+impl Ration {
+    /// Whether a line may be logged; else it counts as left out.
+    pub fn take(&mut self) -> bool {
+        let may = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        self.left_out += u64::from(!may);
+        may
+    }
+
+    /// How many lines were left out.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+}
+
 static LINES: OnceLock<Lines> = OnceLock::new();
 
 enum Entry {

@@ -19,6 +19,7 @@ use crate::certificate;
 use crate::content::Content;
 use crate::delivery::{DeliveryError, Incoming, Outcomes};
 use crate::driver::{EventOf, Io, Session, Stop};
+use crate::log::Ration;
 use crate::login::LoginError;
 use crate::report::{Delivered, Report};
 use crate::sasl::{self, Conversation, mechanisms};
@@ -73,6 +74,18 @@ pub struct Smtp {
     certified: Option<String>,
     conversation: Option<Conversation>,
     transaction: Transaction,
+    /// Of lines about what goes wrong.
+    log: Ration,
+}
+
+/// Says what the log does not.
+impl Drop for Smtp {
+    fn drop(&mut self) {
+        let left_out = self.log.left_out();
+        if left_out > 0 {
+            info!(peer = %self.peer, left_out, "too many log lines of one connection");
+        }
+    }
 }
 
 /// From `MAIL` to the end of the message.
@@ -107,6 +120,7 @@ impl Smtp {
     pub fn new(site: Arc<Site>, role: Role, peer: SocketAddr, local: SocketAddr, tls: bool) -> Self {
         let limits = Limits {
             message: site.config.limits.message_octets,
+            refused_octets: site.config.limits.message_octets.saturating_mul(2),
             recipients: site.config.limits.recipients,
             ..Limits::default()
         };
@@ -137,13 +151,15 @@ impl Smtp {
             certified,
             conversation: None,
             transaction,
+            log: Ration::default(),
         }
     }
 
     /// The session, which begins as `welcome` says.
     #[must_use]
-    pub fn with_welcome(self, welcome: Welcome) -> Self {
-        Self { welcome, ..self }
+    pub fn with_welcome(mut self, welcome: Welcome) -> Self {
+        self.welcome = welcome;
+        self
     }
 
     async fn command(&mut self, command: Command<'_>, io: &mut Io) -> Result<(), Stop> {
@@ -190,7 +206,9 @@ impl Smtp {
     fn mail(&mut self, from: &ReversePath<'_>, parameters: &Parameters<'_>) -> Reply<'static> {
         let size = parameters.size().unwrap_or(self.site.config.space.unsized_octets);
         if !self.site.space.has_room_for(size) {
-            warn!(peer = %self.peer, size, "message refused: no space left");
+            if self.log.take() {
+                warn!(peer = %self.peer, size, "message refused: no space left");
+            }
             return Reply::new(Code::INSUFFICIENT_STORAGE, "no space left, try again").with_enhanced(4, 3, 1);
         }
         let ours = from.mailbox().filter(|mailbox| self.is_local(*mailbox));
@@ -299,7 +317,9 @@ impl Smtp {
     fn chunk_end(&mut self, end: ChunkEnd, io: &mut Io) -> Result<(), Stop> {
         let reply = match end.fault {
             Some(fault) => {
-                info!(peer = %self.peer, from = self.transaction.from, %fault, "message refused");
+                if self.log.take() {
+                    info!(peer = %self.peer, from = self.transaction.from, %fault, "message refused");
+                }
                 self.transaction = Transaction::default();
                 fault.reply()
             }
@@ -348,7 +368,9 @@ impl Smtp {
         let mut transaction = std::mem::take(&mut self.transaction);
         let replies = match (end.fault, transaction.content.take()) {
             (Some(fault), _) => {
-                info!(peer = %self.peer, from = transaction.from, %fault, "message refused");
+                if self.log.take() {
+                    info!(peer = %self.peer, from = transaction.from, %fault, "message refused");
+                }
                 vec![fault.reply()]
             }
             (None, Some(mut content)) => {
@@ -356,7 +378,10 @@ impl Smtp {
                 match content.into_message() {
                     Ok(message) => self.deliver(message, &transaction, end.size).await,
                     Err(refusal) => {
-                        info!(peer = %self.peer, user = self.user(), from = transaction.from, %refusal, "message refused");
+                        if self.log.take() {
+                            let (user, from) = (self.user(), &transaction.from);
+                            info!(peer = %self.peer, user, from, %refusal, "message refused");
+                        }
                         vec![refusal.reply()]
                     }
                 }
@@ -372,11 +397,13 @@ impl Smtp {
     }
 
     /// The replies: in LMTP one for each recipient, in SMTP one for all, unless recipients fare differently and the client can be told.
-    async fn deliver(&self, message: Incoming, transaction: &Transaction, size: u64) -> Vec<Reply<'static>> {
+    async fn deliver(&mut self, message: Incoming, transaction: &Transaction, size: u64) -> Vec<Reply<'static>> {
         let Transaction { from, recipients, .. } = transaction;
         let outcomes = message.deliver().await;
         for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
-            warn!(peer = %self.peer, from, %error, "not delivered");
+            if self.log.take() {
+                warn!(peer = %self.peer, from, %error, "not delivered");
+            }
         }
         if outcomes.iter().any(Result::is_ok) {
             info!(peer = %self.peer, user = self.user(), from, recipients = recipients.len(), size, "delivered");
@@ -397,8 +424,9 @@ impl Smtp {
     }
 
     /// Tells a sender of ours who has the message, where that was asked for.
-    async fn report(&self, transaction: &Transaction, outcomes: &Outcomes) {
-        let (Some(mailbox), host) = (&transaction.sender, &self.site.config.hostname) else { return };
+    async fn report(&mut self, transaction: &Transaction, outcomes: &Outcomes) {
+        let (Some(mailbox), site) = (&transaction.sender, Arc::clone(&self.site)) else { return };
+        let host = &site.config.hostname;
         let has_it =
             |recipient: &&Recipient| recipient.report && matches!(outcomes.get(recipient.mailbox), Some(Ok(())));
         let delivered: Vec<_> = transaction.recipients.iter().filter(has_it).map(Recipient::delivered).collect();
@@ -414,10 +442,12 @@ impl Smtp {
             envelope_id: transaction.envelope_id.as_deref(),
             delivered,
         };
-        let mut message = self.site.deliverer.begin(vec![mailbox.clone()], b"Return-Path: <>\n".to_vec());
+        let mut message = site.deliverer.begin(vec![mailbox.clone()], b"Return-Path: <>\n".to_vec());
         message.push(&report.message()).await;
         for error in message.deliver().await.iter().filter_map(|outcome| outcome.as_ref().err()) {
-            warn!(peer = %self.peer, from = transaction.from, %error, "report not delivered");
+            if self.log.take() {
+                warn!(peer = %self.peer, from = transaction.from, %error, "report not delivered");
+            }
         }
     }
 
@@ -545,7 +575,9 @@ impl Session for Smtp {
             Event::ContentEnd(end) => self.content_end(end, io).await,
             Event::Command(command) => match self.connection.hasty() {
                 Some(verb) if self.role == Role::Relay && verb == command.verb() => {
-                    info!(peer = %self.peer, %verb, "did not wait for the reply");
+                    if self.log.take() {
+                        info!(peer = %self.peer, %verb, "did not wait for the reply");
+                    }
                     if self.site.config.early_talkers.refuse_hasty {
                         let reply = Reply::new(Code::NOT_AVAILABLE, "you did not wait for the reply");
                         return Ok(self.connection.send(&reply.with_enhanced(4, 5, 0), &mut io.out)?);
@@ -584,8 +616,14 @@ impl Session for Smtp {
     }
 
     fn timed_out(&mut self, io: &mut Io) {
-        // In the midst of a message nobody listens.
-        let _ = self.connection.close("you took too long", &mut io.out);
+        // The driver waits for the client only while it is its turn.
+        let _ = self.connection.time_out("you took too long", &mut io.out);
+    }
+
+    async fn paused(&mut self) {
+        if let Some(content) = &mut self.transaction.content {
+            content.paused().await;
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -266,4 +266,124 @@ fn a_client_that_does_not_wait_for_the_reply_is_logged_and_refused_if_so_configu
         assert!(server.logs(&["did not wait for the reply", "DATA"]));
         assert_eq!(smtp.hear().starts_with("250"), code == "354");
     }
+}
+
+/// In a transaction with a recipient, after `more`.
+fn in_transaction(server: &Server, protocol: &str, more: &str) -> Peer {
+    let mut peer = server.connect(protocol);
+    peer.hear();
+    peer.ask(if protocol == "LMTP" { "LHLO c" } else { "EHLO c" });
+    peer.ask("MAIL FROM:<a@b>");
+    assert!(peer.ask("RCPT TO:<anna@localhost>").starts_with("250"));
+    peer.say(more);
+    peer
+}
+
+/// Says `octets` again and again, ten times a second, until the server closes or `most` has passed. How long that took, and what the server said.
+fn drip(peer: &mut Peer, octets: &str, most: Duration) -> (Duration, String) {
+    let (began, mut said, mut ended) = (Instant::now(), Vec::new(), false);
+    peer.0.get_ref().set_nonblocking(true).unwrap();
+    while !ended && began.elapsed() < most {
+        let _ = peer.0.get_mut().write_all(octets.as_bytes());
+        std::thread::sleep(Duration::from_millis(100));
+        ended = peer.0.read_to_end(&mut said).map_err(|error| error.kind()) != Err(ErrorKind::WouldBlock);
+    }
+    peer.0.get_ref().set_nonblocking(false).unwrap();
+    (began.elapsed(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn a_message_that_drips_ends_with_421_and_one_that_keeps_the_pace_is_delivered() {
+    let site = Site::new("[timeouts]\nread_seconds = 60\nmessage_lag_seconds = 2\nmessage_octets_per_second = 200\n");
+    let server = site.start();
+    let most = Duration::from_secs(8);
+    // Octets that say what comes, and are none of the message, earn nothing.
+    for (protocol, opening, octets) in [
+        ("SMTP", "DATA\r\n", "x"),
+        ("LMTP", "DATA\r\n", "x"),
+        ("SMTP", "BDAT 1000000\r\n", "x"),
+        ("SMTP", "BDAT 1\r\nx", "BDAT 00000000000000000000000001\r\nx"),
+        ("SMTP", "RSET\r\nBDAT 1000000\r\n", "x"),
+    ] {
+        let mut peer = in_transaction(&server, protocol, opening);
+        let (took, said) = drip(&mut peer, octets, most);
+        assert!(said.ends_with("421 4.4.2 you took too long\r\n"), "{protocol} {opening:?}: {said}");
+        assert!(took > Duration::from_millis(1900) && took < Duration::from_secs(6), "{opening:?}: {took:?}");
+    }
+    assert!(server.logs(&["the message came too slowly", "127.0.0.1"]));
+    assert!(site.messages("anna").is_empty());
+    // 300 octets a second for twice as long.
+    let mut peer = in_transaction(&server, "SMTP", "DATA\r\n");
+    assert!(peer.hear().starts_with("354"));
+    drip(&mut peer, &format!("{}\r\n", "x".repeat(28)), Duration::from_secs(5));
+    assert!(peer.ask("\r\n.").starts_with("250"));
+}
+
+#[test]
+fn who_says_nothing_within_a_message_is_told_so_before_the_end() {
+    let site = Site::new("[timeouts]\nread_seconds = 1\n");
+    let server = site.start();
+    for protocol in ["SMTP", "LMTP"] {
+        for more in ["", "RCPT TO:<", "DATA\r\nx", "BDAT 5\r\nx", "BDAT 1\r\nx", "RSET\r\nBDAT 5\r\nx"] {
+            let said = in_transaction(&server, protocol, more).rest();
+            assert!(said.ends_with("421 4.4.2 you took too long\r\n"), "{protocol} {more:?}: {said}");
+        }
+    }
+    assert!(site.messages("anna").is_empty());
+}
+
+/// A hundred are enough to see what it is.
+#[test]
+fn one_connection_has_so_many_log_lines_for_its_mistakes_and_the_last_says_how_many_are_missing() {
+    let site = Site::new("");
+    let server = site.start();
+    for protocol in ["SMTP", "LMTP"] {
+        let mut peer = in_transaction(&server, protocol, "RSET\r\n");
+        peer.hear();
+        for _ in 0..250 {
+            peer.say("MAIL FROM:<a@b>\r\nRCPT TO:<anna@localhost>\r\nBDAT 1 LAST\r\n\n");
+            assert!(peer.hear().starts_with("250") && peer.hear().starts_with("250") && peer.hear().starts_with("554"));
+        }
+        // What is delivered is logged in any case.
+        peer.say("MAIL FROM:<a@b>\r\nRCPT TO:<anna@localhost>\r\nBDAT 2 LAST\r\nok");
+        assert!(peer.hear().starts_with("250") && peer.hear().starts_with("250") && peer.hear().starts_with("250"));
+        peer.ask("QUIT");
+        assert!(server.logs(&["too many log lines of one connection", "\"left_out\":150"]));
+        assert_eq!(server.count_logs(&["message refused"]), 100);
+        assert_eq!(server.count_logs(&["delivered"]), 1);
+        server.forget_logs();
+    }
+}
+
+#[test]
+fn chunks_of_a_refused_transaction_are_refused_one_by_one_until_it_is_enough() {
+    let site = Site::new("[limits]\nmessage_octets = 100000\n");
+    let server = site.start();
+    // All of a message that was sent before its recipient was refused: in step, and the next is taken.
+    let mut peer = in_transaction(&server, "SMTP", "RSET\r\n");
+    peer.hear();
+    let chunks = format!("BDAT 1000\r\n{}", "x".repeat(1000)).repeat(99);
+    peer.say(&format!("MAIL FROM:<a@b>\r\nRCPT TO:<nobody@localhost>\r\n{chunks}BDAT 2 LAST\r\nno"));
+    let codes: Vec<_> = (0..102).map(|_| peer.hear()[..3].to_owned()).collect();
+    assert!(codes[0] == "250" && codes[1] == "550" && codes[2..].iter().all(|code| code == "503"), "{codes:?}");
+    peer.say("MAIL FROM:<a@b>\r\nRCPT TO:<anna@localhost>\r\nBDAT 3 LAST\r\nyes");
+    assert!(peer.hear().starts_with("250") && peer.hear().starts_with("250") && peer.hear().starts_with("250"));
+    // Twice the octets of the largest message, or a thousand.
+    for (octets, expected) in [(60_000, 3), (1, 1000)] {
+        let mut peer = in_transaction(&server, "SMTP", "RSET\r\n");
+        peer.hear();
+        let mut chunks = 0;
+        let last = loop {
+            // The last ones may come too late to be read.
+            let _ = peer.0.get_mut().write_all(format!("BDAT {octets}\r\n{}", "x".repeat(octets)).as_bytes());
+            let reply = peer.hear();
+            if !reply.starts_with("503") {
+                break reply;
+            }
+            chunks += 1;
+        };
+        assert!(last.starts_with("421 4.7.0 "), "{last}");
+        assert_eq!((chunks, peer.rest().as_str()), (expected, ""));
+    }
+    assert_eq!(site.messages("anna"), ["yes"]);
 }

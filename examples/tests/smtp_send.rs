@@ -7,7 +7,7 @@ mod server;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -594,6 +594,35 @@ fn a_login_that_is_refused_says_so_and_no_password_goes_where_all_can_read_it() 
         let ran = script.run(&join(options), MESSAGE);
         assert!(ran.status == 77 && ran.err.contains("there is no TLS"), "{}", ran.err);
     }
+}
+
+#[test]
+fn no_password_goes_to_a_server_whose_certificate_is_not_verified() {
+    let site = Site::new("");
+    let server = site.start();
+    let (submission, submissions) = (server.addresses["submission"], server.addresses["submission over TLS"]);
+    let ca = site.data().join("tls/cert.pem");
+    let ca = ["--ca", ca.to_str().unwrap()];
+    let send = |address: SocketAddr, options: &[&str]| {
+        let mut command = Command::new(SMTP_SEND);
+        command.args(["--from", "anna@localhost", "--to", "bert@localhost", "--user", "anna"]).args(options);
+        server::run(command.arg(address.to_string()).env("SMTP_PASSWORD", "secret"), MESSAGE)
+    };
+    let cannot = "cannot log in: the certificate is not verified";
+    for mechanism in ["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"] {
+        for (address, tls) in [(submission, &["--starttls", "require"][..]), (submissions, &["--tls"])] {
+            let (sent, said) = send(address, &[tls, &["--mechanism", mechanism]].concat());
+            assert!(!sent && said.contains(cannot), "{mechanism}: {said}");
+        }
+    }
+    for options in [&["--allow-unverified"][..], &["--allow-plaintext"], &ca] {
+        let (sent, said) = send(submissions, &[&["--tls", "--mechanism", "PLAIN"], options].concat());
+        assert!(sent, "{options:?}: {said}");
+    }
+    // It does not stand for no TLS at all; and what shows no password needs no leave.
+    let (sent, said) = send(submission, &["--starttls", "never", "--mechanism", "PLAIN", "--allow-unverified"]);
+    assert!(!sent && said.contains("there is no TLS"), "{said}");
+    assert!(send(submissions, &["--tls"]).0);
 }
 
 /// A server that does not know the password cannot go on by saying 235.

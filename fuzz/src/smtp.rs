@@ -38,8 +38,10 @@ impl Options {
             (limits.command, limits.sasl_line, limits.message, limits.recipients) = (32, 48, 24, 2);
             (limits.reply_line, limits.reply) = (24, 64);
             (limits.errors, limits.failed_logins, limits.pipelined) = (3, 2, 3);
+            (limits.refused_chunks, limits.refused_octets) = (3, 48);
         } else {
             (limits.errors, limits.failed_logins) = (u32::MAX, u32::MAX);
+            (limits.refused_chunks, limits.refused_octets) = (u32::MAX, u64::MAX);
         }
         limits
     }

@@ -45,6 +45,9 @@ pub enum CommandError {
     /// How many octets follow a `BDAT` cannot be read, nor so where the next command begins: the connection closes once this is answered.
     #[error("BDAT wants a size in octets below 2^64, and LAST or nothing (RFC 3030 section 2)")]
     ChunkSize,
+    /// More chunks were refused than a client can have sent in good faith: the connection closes once this is answered.
+    #[error("too many chunks that do not belong to a message")]
+    ChunksRefused,
     /// What has come of the message before a `BURL` cannot be accepted. The transaction is forgotten.
     #[error(transparent)]
     Content(ContentFault),
@@ -126,6 +129,7 @@ impl CommandError {
             Self::Base64 => (Code::ARGUMENT_ERROR, 5, 5, 2),
             Self::ByTooSoon { .. } => (Code::TRANSACTION_FAILED, 5, 4, 7),
             Self::ChunkSize => (Code::ARGUMENT_ERROR, 5, 5, 4),
+            Self::ChunksRefused => (Code::NOT_AVAILABLE, 4, 7, 0),
             Self::Content(fault) => return fault.reply(),
             Self::Line(LineError::TooLong { .. }) => (Code::SYNTAX_ERROR, 5, 5, 6),
             Self::Line(_) | Self::UnknownCommand => (Code::SYNTAX_ERROR, 5, 5, 2),

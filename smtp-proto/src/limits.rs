@@ -25,6 +25,14 @@ pub struct Limits {
     ///
     /// 10: a client that probes makes two or three; what makes more is not a mail program.
     pub errors: u32,
+    /// Chunks refused since a message was last accepted, before the server closes with 421.
+    ///
+    /// 1,000, as many as [`pipelined`](Self::pipelined): a client that sends a whole transaction before it hears of its recipients is not at fault.
+    pub refused_chunks: u32,
+    /// Octets of those chunks. The server closes before they come.
+    ///
+    /// 100 MiB: two of the largest messages.
+    pub refused_octets: u64,
     /// Logins that may fail before the server closes. 3: a user mistypes, a guesser has to connect again.
     pub failed_logins: u32,
     /// Octets of one reply line as a client takes it, CRLF included.
@@ -47,6 +55,8 @@ impl Default for Limits {
             message: 50 * 1024 * 1024,
             recipients: 1000,
             errors: 10,
+            refused_chunks: 1000,
+            refused_octets: 100 * 1024 * 1024,
             failed_logins: 3,
             reply_line: 4096,
             reply: 64 * 1024,

@@ -112,6 +112,8 @@ pub struct Connection {
     transaction: Transaction,
     errors: u32,
     failed_logins: u32,
+    /// Chunks refused since a message was accepted, and their octets.
+    refused_chunks: (u32, u64),
     /// No command has come yet: the peer may turn out to speak something else.
     fresh: bool,
     /// What the command that is coming in begins with, where its whole line may not be seen.
@@ -186,6 +188,7 @@ impl Connection {
             transaction: Transaction::default(),
             errors: 0,
             failed_logins: 0,
+            refused_chunks: (0, 0),
             fresh: true,
             coming: None,
             refused: None,
@@ -302,6 +305,10 @@ impl Connection {
     /// A chunk that belongs here, or one whose octets are thrown away before it is refused.
     fn bdat<'b>(&mut self, size: u64, last: bool, consumed: usize) -> Step<Event<'b>> {
         if let Err(error) = self.admit_verb(Verb::Bdat) {
+            if self.has_had_enough(size) {
+                self.lost = true;
+                return Step::Event { consumed, event: self.reject(CommandError::ChunksRefused, 1) };
+            }
             let owed = self.transaction.owed;
             let nobody = matches!(error, CommandError::OutOfPlace { place: Place::BeforeMail | Place::BeforeRcpt, .. });
             let replies = if self.session.is_lmtp() && last && nobody { owed } else { 1 };
@@ -316,6 +323,13 @@ impl Connection {
         self.incoming.expect(size);
         self.turn = Turn::Chunk { left: size, last };
         Step::Event { consumed, event: Event::Chunk(Chunk { size, first, last }) }
+    }
+
+    /// Counts a refused chunk, which is none of the errors that [`reject`](Self::reject) counts, and says whether it is one too many.
+    fn has_had_enough(&mut self, size: u64) -> bool {
+        let (chunks, octets) = self.refused_chunks;
+        self.refused_chunks = (chunks.saturating_add(1), octets.saturating_add(size));
+        self.refused_chunks.0 > self.limits.refused_chunks || self.refused_chunks.1 > self.limits.refused_octets
     }
 
     fn discard<'b>(&mut self, input: &'b [u8], left: u64, replies: usize) -> Step<Event<'b>> {
@@ -513,6 +527,9 @@ impl Connection {
     fn sent(&mut self, code: Code) {
         let outcome = if code.is_success() || code.is_intermediate() { Outcome::Done } else { Outcome::Refused };
         let turn = core::mem::replace(&mut self.turn, Turn::Command);
+        if let (Turn::ContentReply(_), Outcome::Done) = (turn, outcome) {
+            self.refused_chunks = (0, 0);
+        }
         match turn {
             Turn::Greeting => self.session.greeted(outcome),
             Turn::Reply(Verb::Auth) if code == Code::CHALLENGE => self.turn = Turn::Sasl,
@@ -591,20 +608,38 @@ impl Connection {
         self.extensions.capabilities(&self.session, &self.limits)
     }
 
-    /// Says 421 between two commands, because the server stops or the client was silent for too long, and closes.
+    /// Says 421 4.3.2 between two commands, because the server stops, and closes.
     ///
     /// # Errors
     ///
     /// When an event waits for its answer (answer it with 421), the message is under way, or the connection is closed.
     pub fn close(&mut self, text: &str, out: &mut Vec<u8>) -> Result<(), Misuse> {
-        if !matches!(self.turn, Turn::Command | Turn::Sasl) {
-            return Err(if self.turn == Turn::Over {
-                Misuse::Closed
-            } else {
-                Misuse::DoesNotAnswer { code: Code::NOT_AVAILABLE }
-            });
+        let within = matches!(self.turn, Turn::Content | Turn::Chunk { .. } | Turn::Discard { .. });
+        if within {
+            return Err(Misuse::DoesNotAnswer { code: Code::NOT_AVAILABLE });
         }
-        self.write(&Reply::new(Code::NOT_AVAILABLE, text).with_enhanced(4, 3, 2), out)?;
+        self.leave(&Reply::new(Code::NOT_AVAILABLE, text).with_enhanced(4, 3, 2), out)
+    }
+
+    /// Says 421 4.4.2 because the client takes too long, within a message too, and closes. The message is none.
+    ///
+    /// A client that sends reads it in place of the reply to the message, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// When an event waits for its answer (answer it with 421), or the connection is closed.
+    pub fn time_out(&mut self, text: &str, out: &mut Vec<u8>) -> Result<(), Misuse> {
+        self.leave(&Reply::new(Code::NOT_AVAILABLE, text).with_enhanced(4, 4, 2), out)
+    }
+
+    /// Speaks where it is the client's turn.
+    fn leave(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
+        match self.turn {
+            Turn::Command | Turn::Sasl | Turn::Content | Turn::Chunk { .. } | Turn::Discard { .. } => {}
+            Turn::Over => return Err(Misuse::Closed),
+            _ => return Err(Misuse::DoesNotAnswer { code: reply.code() }),
+        }
+        self.write(reply, out)?;
         self.session.close();
         self.turn = Turn::Over;
         Ok(())

@@ -698,7 +698,7 @@ fn postfix_20260812_an_address_in_utf_8_leaves_a_whole_transaction_or_none() {
 fn postfix_20260805_a_million_chunks_of_one_octet_cost_no_memory() {
     for (before, line_endings) in [(ENVELOPE, LineEndings::Normalise), (b"EHLO c\r\n", LineEndings::Reject)] {
         let mut config = server::Config { line_endings, ..config() };
-        config.limits.message = u64::MAX;
+        (config.limits.message, config.limits.refused_chunks) = (u64::MAX, u32::MAX);
         let mut connection = greeted(&config);
         let mut out = Vec::with_capacity(1 << 20);
         // What refuses a command is put together in memory; here it is made once.
@@ -747,6 +747,36 @@ fn chunks_in_the_pipeline_behind_a_refused_one_do_not_wear_the_server_out() {
     let outcome = after_envelope(&config, format!("BDAT 2\r\n\n\n{chunks}BDAT 0 LAST\r\nRSET\r\n"));
     assert_eq!((outcome.codes[0], &outcome.codes[1..52], outcome.closed), (554, &[503; 51][..], false));
     assert_eq!(outcome.codes[52], 250);
+}
+
+/// As many as a client may have sent without an answer are refused one by one; then it is no mistake any more.
+#[test]
+fn refused_chunks_without_end_close_the_connection_with_421() {
+    let mut config = config();
+    (config.limits.refused_chunks, config.limits.refused_octets) = (5, 100);
+    for (chunk, times) in [("BDAT 1\r\nx", 5), ("BDAT 0\r\n", 5), ("BDAT 50 LAST\r\n", 2)] {
+        let octets = "x".repeat(if times == 2 { 50 } else { 0 });
+        let mut outcome = hear(&config, format!("EHLO c\r\n{}NOOP\r\n", format!("{chunk}{octets}").repeat(9)));
+        assert_eq!(outcome.codes.pop(), Some(421), "{chunk}");
+        assert_eq!((outcome.codes[1..].to_vec(), outcome.closed), (vec![503; times], true), "{chunk}");
+    }
+    let huge = hear(&config, "EHLO c\r\nBDAT 18446744073709551615\r\nNOOP\r\n");
+    assert_eq!((&huge.codes[1..], huge.closed, huge.unread), (&[421][..], true, 6));
+    // A message that is accepted begins the count anew; one that is not begun does not.
+    let refused = "BDAT 1\r\nx".repeat(5);
+    let message = "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 2 LAST\r\nok";
+    let outcome = hear(&config, format!("EHLO c\r\n{refused}{message}{refused}MAIL FROM:<a@b>\r\nRSET\r\nBDAT 1\r\nx"));
+    assert_eq!((outcome.messages.len(), outcome.codes.last(), outcome.closed), (1, Some(&421), true));
+    assert_eq!(outcome.codes.iter().filter(|code| **code == 503).count(), 10);
+}
+
+/// In LMTP a last chunk for nobody has no reply: such are counted all the same.
+#[test]
+fn chunks_without_a_reply_close_the_connection_too() {
+    let mut config = lmtp();
+    config.limits.refused_chunks = 5;
+    let outcome = hear(&config, format!("LHLO c\r\n{}", "BDAT 1 LAST\r\nx".repeat(9)));
+    assert_eq!((&outcome.codes[1..], outcome.closed), (&[421][..], true));
 }
 
 /// RFC 2920 section 3.1, RFC 3030 section 2: the whole transaction in one group, all recipients refused.

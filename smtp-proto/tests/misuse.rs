@@ -129,6 +129,8 @@ fn probe(connection: &server::Connection) {
     tried(&|connection, out| connection.send_hello(LONG, out));
     tried(&|connection, out| connection.close("", out));
     tried(&|connection, out| connection.close(LONG, out));
+    tried(&|connection, out| connection.time_out("", out));
+    tried(&|connection, out| connection.time_out(LONG, out));
     let wants_tls = connection.wants_tls();
     assert_eq!(connection.clone().secured(b"").is_ok(), wants_tls);
     assert!(connection.clone().secured(b"x").is_err());
@@ -285,6 +287,26 @@ fn a_server_closes_between_commands_only() {
     connection.send(&replies()[2], &mut Vec::new()).unwrap();
     assert!(refused(&mut connection, &mut out).is_ok(), "within AUTH");
     assert_eq!(out, b"421 4.3.2 bye\r\n421 4.3.2 bye\r\n");
+}
+
+#[test]
+fn a_server_whose_client_takes_too_long_closes_within_a_message_too() {
+    let envelope = ["EHLO a", "MAIL FROM:<>", "RCPT TO:<a@b>"];
+    let mut waiting = after(&envelope);
+    assert!(matches!(waiting.receive(b"DATA\r\n"), Ok(Step::Event { .. })));
+    assert!(waiting.time_out("late", &mut Vec::new()).is_err(), "an event waits");
+    waiting.send(&replies()[3], &mut Vec::new()).unwrap();
+    let mut chunk = after(&envelope);
+    assert!(matches!(chunk.receive(b"BDAT 5\r\nab"), Ok(Step::Event { .. })));
+    let mut refused = after(&["EHLO a"]);
+    assert!(matches!(refused.receive(b"BDAT 5\r\nab"), Ok(Step::Skip { .. })));
+    for mut connection in [after(&["EHLO a"]), waiting, chunk, refused] {
+        let mut out = Vec::new();
+        connection.time_out("late", &mut out).unwrap();
+        assert_eq!(out, b"421 4.4.2 late\r\n");
+        assert!(connection.is_closed() && connection.receive(b"cd\r\n.\r\n") == Ok(Step::Paused));
+        assert_eq!(connection.time_out("late", &mut out), Err(Misuse::Closed));
+    }
 }
 
 #[test]

@@ -33,7 +33,8 @@ how:
   --user NAME             log in; the password is in SMTP_PASSWORD or in
   --password-file FILE    its first line
   --mechanism NAME        SCRAM-SHA-256, SCRAM-SHA-1, PLAIN, LOGIN, EXTERNAL, XOAUTH2 or OAUTHBEARER (the best that is offered of the first four)
-  --allow-plaintext       show the password without TLS too
+  --allow-unverified      show the password within TLS without --verify or --ca too: PLAIN, LOGIN, XOAUTH2 and OAUTHBEARER do
+  --allow-plaintext       show it without TLS too
   --xclient ATTRIBUTES    NAME=VALUE ...: be somebody else, where the server lets us
   --xforward ATTRIBUTES   NAME=VALUE ...: say where the message came from
   --timeout SECONDS       for each reply, read and write (what RFC 5321 wants: minutes)
@@ -179,6 +180,7 @@ struct Login {
     password_file: Option<PathBuf>,
     mechanism: Option<String>,
     plaintext: bool,
+    unverified: bool,
 }
 
 impl Arguments {
@@ -243,6 +245,7 @@ impl Arguments {
         };
         match option {
             "allow-plaintext" => self.login.plaintext = true,
+            "allow-unverified" => self.login.unverified = true,
             "bdat" => self.bdat = true,
             "json" => self.json = true,
             "lmtp" => self.lmtp = true,
@@ -405,8 +408,8 @@ impl Arguments {
         if login.user.is_none() && login.mechanism.as_deref().is_none_or(|name| name != "EXTERNAL") {
             return Err(Failure::Incomplete("--mechanism needs --user, but for EXTERNAL"));
         }
-        let Login { user, mechanism, plaintext, .. } = login;
-        self.credentials = Some(Credentials { user, password, mechanism, plaintext });
+        let Login { user, mechanism, plaintext, unverified, .. } = login;
+        self.credentials = Some(Credentials { user, password, mechanism, plaintext, unverified });
         Ok(())
     }
 

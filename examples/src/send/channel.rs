@@ -38,6 +38,8 @@ pub struct Channel {
     broken: Option<(io::Error, Instant)>,
     /// Octets of the message that were written.
     content: u64,
+    /// Whether TLS is up with a server whose certificate was verified.
+    verified: bool,
 }
 
 impl Channel {
@@ -45,13 +47,19 @@ impl Channel {
     #[must_use]
     pub fn new(stream: Stream, connection: Connection, transcript: Transcript, patience: Option<Duration>) -> Self {
         let (input, out) = (Vec::new(), Vec::new());
-        Self { stream, connection, input, out, transcript, patience, broken: None, content: 0 }
+        Self { stream, connection, input, out, transcript, patience, broken: None, content: 0, verified: false }
     }
 
     /// The protocol's side of it.
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Whether TLS is up with a server whose certificate was verified.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.verified
     }
 
     /// Whether TLS is up.
@@ -204,6 +212,7 @@ impl Channel {
             self.broken = Some((io::ErrorKind::InvalidData.into(), Instant::now()));
             return Err(failure);
         }
+        self.verified = verified;
         let tls = self.stream.describe().unwrap_or_default();
         let whose = if verified { "the certificate is verified" } else { "the certificate is not verified" };
         self.transcript.note(&format!("{tls}; {whose}"));

@@ -23,8 +23,28 @@ pub struct Credentials {
     pub password: Secret<'static>,
     /// The mechanism, where the user wants a certain one.
     pub mechanism: Option<String>,
-    /// Whether the password may be shown to who listens.
+    /// Whether the password may be shown to who listens, or stands in the middle.
     pub plaintext: bool,
+    /// Whether it may be shown, within TLS, to a server whose certificate is not verified.
+    pub unverified: bool,
+}
+
+impl Credentials {
+    /// # Errors
+    ///
+    /// Why the password must not be shown.
+    fn may_be_shown(&self, channel: &Channel) -> Result<(), Failure> {
+        match (channel.is_secured(), channel.is_verified()) {
+            _ if self.plaintext => Ok(()),
+            (false, _) => {
+                Err(Failure::Login("there is no TLS, and the password would be shown: see --allow-plaintext"))
+            }
+            (true, false) if !self.unverified => Err(Failure::Login(
+                "the certificate is not verified, and the password would be shown: see --verify, --ca and --allow-unverified",
+            )),
+            (true, _) => Ok(()),
+        }
+    }
 }
 
 struct Answers(Credentials);
@@ -59,7 +79,7 @@ struct Conversation {
 ///
 /// When the server refuses, offers nothing that fits, or does not prove that it knows the password where the mechanism wants it.
 pub fn log_in(channel: &mut Channel, hello: &Reply<'_>, credentials: &Credentials) -> Result<(), Failure> {
-    let name = choose(hello, credentials, channel.is_secured())?;
+    let name = choose(hello, credentials, credentials.may_be_shown(channel))?;
     let mechanism = Mechanism::new(&name).map_err(|_| Failure::Login("that is no name of a mechanism"))?;
     let mut conversation = Conversation::start(&name, credentials)?;
     let initial = if conversation.session.are_we_first() { Some(conversation.step(None)?) } else { None };
@@ -87,12 +107,11 @@ pub fn log_in(channel: &mut Channel, hello: &Reply<'_>, credentials: &Credential
     }
 }
 
-fn choose(hello: &Reply<'_>, credentials: &Credentials, secured: bool) -> Result<String, Failure> {
+/// `shown`: whether it may be one that shows the password.
+fn choose(hello: &Reply<'_>, credentials: &Credentials, shown: Result<(), Failure>) -> Result<String, Failure> {
+    let hides = |name: &str| name.starts_with("SCRAM-") || name == "EXTERNAL";
     if let Some(mechanism) = &credentials.mechanism {
-        let shows = !mechanism.starts_with("SCRAM-") && mechanism != "EXTERNAL";
-        let refused =
-            Failure::Login("there is no TLS, and the mechanism would show the password: see --allow-plaintext");
-        return if shows && !secured && !credentials.plaintext { Err(refused) } else { Ok(mechanism.clone()) };
+        return if hides(mechanism) { Ok(mechanism.clone()) } else { shown.map(|()| mechanism.clone()) };
     }
     let offered = hello.capabilities().find_map(|capability| match capability {
         Capability::Auth(mechanisms) => Some(mechanisms),
@@ -100,12 +119,10 @@ fn choose(hello: &Reply<'_>, credentials: &Credentials, secured: bool) -> Result
     });
     let offered = offered.ok_or(Failure::NotOffered("AUTH"))?;
     let fits = |name: &&str| Mechanism::new(*name).is_ok_and(|name| offered.contains(name));
-    let usable = |name: &&str| secured || credentials.plaintext || name.starts_with("SCRAM-");
-    let mut known = BY_PREFERENCE.into_iter().filter(fits).peekable();
-    known.peek().ok_or(Failure::Login("the server offers no mechanism that is known here"))?;
-    let refused =
-        Failure::Login("there is no TLS, and each mechanism offered shows the password: see --allow-plaintext");
-    known.find(usable).map(str::to_owned).ok_or(refused)
+    let mut known = BY_PREFERENCE.into_iter().filter(fits);
+    // The first shows no password if any does not.
+    let best = known.next().ok_or(Failure::Login("the server offers no mechanism that is known here"))?;
+    if hides(best) { Ok(best.to_owned()) } else { shown.map(|()| best.to_owned()) }
 }
 
 impl Conversation {

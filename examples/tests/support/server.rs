@@ -129,6 +129,15 @@ impl Server {
         is_there()
     }
 
+    /// How many lines with all of these words are logged.
+    pub(crate) fn count_logs(&self, words: &[&str]) -> usize {
+        self.log.lock().unwrap().iter().filter(|line| words.iter().all(|word| line.contains(word))).count()
+    }
+
+    pub(crate) fn forget_logs(&self) {
+        self.log.lock().unwrap().clear();
+    }
+
     /// SIGKILL: nothing is flushed, nothing is said.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
