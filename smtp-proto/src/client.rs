@@ -573,12 +573,14 @@ impl Connection {
         self.session.state()
     }
 
-    /// How long the server may take for its next reply.
+    /// How long the server may take for its next reply; while the message is sent with [`content`](Self::content), how long it may take to accept each
+    /// write.
     ///
-    /// [RFC 5321 section 4.5.3.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2): 2 minutes for `DATA`, 10 for a message,
-    /// 5 for all else; [RFC 2645 section 5.2.1](https://www.rfc-editor.org/rfc/rfc2645#section-5.2.1): 10 for `ATRN`.
+    /// [RFC 5321 section 4.5.3.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2): 2 minutes for `DATA`, 3 for a piece of the message, 10 for the
+    /// reply to its end, 5 for all else; [RFC 2645 section 5.2.1](https://www.rfc-editor.org/rfc/rfc2645#section-5.2.1): 10 for `ATRN`.
     pub fn timeout(&self) -> Duration {
         let minutes = match (self.turn, self.waiting.front()) {
+            (Turn::Content, _) => 3,
             (Turn::ContentReply | Turn::PerRecipient, _) => 10,
             (_, Some(sent)) if sent.last || sent.verb == Verb::Atrn => 10,
             (_, Some(Sent { verb: Verb::Data, .. })) => 2,

@@ -268,7 +268,7 @@ impl<'b> Command<'b> {
         Self::parse_with(line, Quirks::default())
     }
 
-    /// Reads a command, forgiving what `quirks` names. Spaces at the end mean nothing
+    /// Reads a command, forgiving what `quirks` names. Spaces and tabs at the end mean nothing
     /// ([RFC 5321 section 4.1.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1)).
     ///
     /// # Errors
@@ -276,7 +276,7 @@ impl<'b> Command<'b> {
     /// As for [`parse`](Self::parse).
     #[inline]
     pub fn parse_with(line: &'b [u8], quirks: Quirks) -> Result<Self, CommandError> {
-        let line = line.trim_ascii_end();
+        let line = without_space_behind(line);
         let (verb, rest) = Verb::split_from(line);
         match verb {
             Verb::Mail => mail(argument(verb, rest)?, quirks),
@@ -388,6 +388,22 @@ impl<'b> Command<'b> {
     }
 }
 
+/// What `trim_ascii_end` also takes, CR, LF and form feed, is no white space of SMTP.
+#[inline]
+fn without_space_behind(mut line: &[u8]) -> &[u8] {
+    while let [front @ .., b' ' | b'\t'] = line {
+        line = front;
+    }
+    line
+}
+
+fn without_space_before(mut path: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = path {
+        path = rest;
+    }
+    path
+}
+
 fn put(argument: &[u8], out: &mut Vec<u8>) {
     out.push(b' ');
     out.extend_from_slice(argument);
@@ -436,7 +452,7 @@ fn after_to(arguments: &[u8]) -> Option<&[u8]> {
 }
 
 fn unspaced(path: &[u8], quirks: Quirks) -> &[u8] {
-    if quirks.space_before_path { path.trim_ascii_start() } else { path }
+    if quirks.space_before_path { without_space_before(path) } else { path }
 }
 
 /// ```abnf
