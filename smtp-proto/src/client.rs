@@ -164,7 +164,7 @@ impl Connection {
     pub fn send(&mut self, command: &Command<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let verb = command.verb();
         if verb == Verb::Bdat {
-            return Err(Misuse::NoContent);
+            return Err(Misuse::BareBdat);
         }
         self.may_send(verb)?;
         self.announces_utf8(command)?;

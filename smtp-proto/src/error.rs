@@ -18,7 +18,7 @@ pub enum CommandError {
         verb: Verb,
     },
     /// An argument does not follow its grammar.
-    #[error("{verb} wants {expected}")]
+    #[error("{verb} needs {expected}")]
     BadArgument {
         /// The command.
         verb: Verb,
@@ -26,7 +26,7 @@ pub enum CommandError {
         expected: &'static str,
     },
     /// A parameter's value does not follow its grammar.
-    #[error("{keyword} wants {expected}")]
+    #[error("{keyword} needs {expected}")]
     BadParameter {
         /// The parameter.
         keyword: &'static str,
@@ -37,13 +37,13 @@ pub enum CommandError {
     #[error("response is not base64 (RFC 4648 section 4)")]
     Base64,
     /// `BY` with a time in which a message cannot be returned. [RFC 2852 section 3](https://www.rfc-editor.org/rfc/rfc2852#section-3).
-    #[error("BY wants {seconds} seconds at least to return a message (RFC 2852 section 3)")]
+    #[error("BY needs {seconds} seconds at least to return a message (RFC 2852 section 3)")]
     ByTooSoon {
         /// What was announced.
         seconds: u32,
     },
     /// How many octets follow a `BDAT` cannot be read, nor so where the next command begins: the connection closes once this is answered.
-    #[error("BDAT wants a size in octets below 2^64, and LAST or nothing (RFC 3030 section 2)")]
+    #[error("BDAT needs a size in octets below 2^64, and LAST or nothing (RFC 3030 section 2)")]
     ChunkSize,
     /// What has come of the message before a `BURL` cannot be accepted. The transaction is forgotten.
     #[error(transparent)]
@@ -132,7 +132,7 @@ impl CommandError {
             Self::MissingArgument { .. } | Self::UnexpectedArgument { .. } => (Code::ARGUMENT_ERROR, 5, 5, 4),
             Self::NotOffered { .. } => (Code::NOT_IMPLEMENTED, 5, 5, 1),
             // RFC 2033 section 4.1: as any command that does not exist.
-            Self::OutOfPlace { place: Place::OtherProtocol, .. } => (Code::SYNTAX_ERROR, 5, 5, 1),
+            Self::OutOfPlace { place: Place::WithinLmtp | Place::WithinSmtp, .. } => (Code::SYNTAX_ERROR, 5, 5, 1),
             Self::OutOfPlace { .. } => (Code::BAD_SEQUENCE, 5, 5, 1),
             Self::TooLarge { .. } => (Code::TOO_LARGE, 5, 3, 4),
             Self::TooManyRecipients { .. } => (Code::INSUFFICIENT_STORAGE, 4, 5, 3),
@@ -242,7 +242,7 @@ pub enum ReplyError {
         limit: usize,
     },
     /// A 3yz where none may come, or none of those that may.
-    #[error("{0} does not answer here")]
+    #[error("reply {0} is not allowed here")]
     Unexpected(Code),
 }
 
@@ -256,11 +256,14 @@ pub enum Misuse {
         /// The command that waits.
         verb: Verb,
     },
+    /// `BDAT` goes out with its octets: [`chunk`](crate::client::Connection::chunk) sends both.
+    #[error("BDAT without its octets: `chunk` sends both")]
+    BareBdat,
     /// The connection is closed.
     #[error("the connection is closed")]
     Closed,
     /// The reply does not fit what is to be answered.
-    #[error("{code} does not answer here")]
+    #[error("reply {code} is not allowed here")]
     DoesNotAnswer {
         /// What was to be sent.
         code: Code,
@@ -289,7 +292,7 @@ pub enum Misuse {
         /// Octets of the message before it.
         at: u64,
     },
-    /// The server has not asked for a message, or it is asked for otherwise: with [`chunk`](crate::client::Connection::chunk) goes what `BDAT` announces.
+    /// The server has not asked for a message.
     #[error("no message is asked for")]
     NoContent,
     /// The server does not list the extension.

@@ -578,7 +578,7 @@ impl<'b> ClientName<'b> {
         if matches!(name.len(), 1..=Domain::MAX_LEN) && grammar::all_or_utf8(name, Class::VCHAR) {
             return Ok(Self(name));
         }
-        Err(ValueError { expected: "a domain or an address literal (RFC 5321 section 4.1.1.1)" })
+        Err(ValueError { expected: "a name of 1 to 255 octets without spaces (RFC 5321 section 4.1.4)" })
     }
 
     /// The name as a domain or an address literal, if it is one.

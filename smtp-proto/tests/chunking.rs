@@ -1107,7 +1107,7 @@ fn a_client_does_not_send_a_chunk_where_it_does_not_belong() {
     assert_eq!(refused(&mut connection), Misuse::AwaitingReply { verb });
     // BDAT is sent with its octets or not at all.
     let mut connection = with_envelope(client());
-    assert_eq!(connection.send(&command("BDAT 5"), &mut Vec::new()), Err(Misuse::NoContent));
+    assert_eq!(connection.send(&command("BDAT 5"), &mut Vec::new()), Err(Misuse::BareBdat));
     assert_eq!(connection.content(b"x", &mut Vec::new()), Err(Misuse::NoContent));
     say(&mut connection, "DATA").unwrap();
     assert!(matches!(refused(&mut connection), Misuse::AwaitingReply { .. } | Misuse::OutOfPlace { .. }));

@@ -206,6 +206,46 @@ fn each_reply_answers_only_what_it_belongs_to() {
 }
 
 #[test]
+fn a_refusal_says_what_was_found_and_what_is_allowed() {
+    let refused = |config: server::Config, line: &str| {
+        let (mut connection, mut out) = (greeted(config), Vec::new());
+        let line = format!("{line}\r\n");
+        let step = connection.receive(line.as_bytes());
+        let Ok(Step::Event { event: server::Event::Rejected(error), .. }) = step else { panic!("{line}") };
+        connection.send(&error.reply(), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let lmtp = || server::Config { lmtp: true, ..offering() };
+    for (config, line, expected) in [
+        (lmtp(), "EHLO c", "500 5.5.1 EHLO in LMTP, which has LHLO (RFC 2033 section 4.1)"),
+        (lmtp(), "HELO c", "500 5.5.1 HELO in LMTP, which has LHLO (RFC 2033 section 4.1)"),
+        (offering(), "LHLO c", "500 5.5.1 LHLO in SMTP, which has EHLO (RFC 2033 section 4.1)"),
+        (
+            offering(),
+            "EHLO a b",
+            "501 5.5.4 EHLO needs a name of 1 to 255 octets without spaces (RFC 5321 section 4.1.4)",
+        ),
+        (offering(), "RCPT TO:a", "501 5.5.4 RCPT needs TO:<mailbox> (RFC 5321 section 4.1.1.3)"),
+        (offering(), "MAIL FROM:<> SIZE=x", "501 5.5.4 SIZE needs "),
+    ] {
+        let said = refused(config, line);
+        assert!(said.starts_with(expected), "{said}");
+    }
+}
+
+#[test]
+fn a_misuse_says_what_was_called_and_what_is_right() {
+    let mut connection = after(&["EHLO a"]);
+    assert!(matches!(connection.receive(b"NOOP\r\n"), Ok(Step::Event { .. })));
+    let refused = connection.send(&replies()[3], &mut Vec::new()).unwrap_err();
+    assert_eq!(refused.to_string(), "reply 354 is not allowed here");
+    let mut connection = ready(Limits::default());
+    let chunk = Command::Bdat { size: 1, last: true };
+    let refused = connection.send(&chunk, &mut Vec::new()).unwrap_err();
+    assert_eq!(refused.to_string(), "BDAT without its octets: `chunk` sends both");
+}
+
+#[test]
 fn a_server_decodes_nothing_before_it_has_answered() {
     let mut connection = server::Connection::new(offering());
     assert_eq!(connection.receive(b"QUIT\r\n"), Ok(Step::Paused), "before the greeting");
