@@ -8,9 +8,9 @@ use postrider_text_proto::{Mechanism, Secret, ValueError, parse_initial, put_ini
 use crate::error::CommandError;
 use crate::extensions::attributes::Attributes;
 use crate::extensions::parameters::Parameters;
-use crate::grammar::{self, Class};
+use crate::grammar;
 use crate::limits::Quirks;
-use crate::types::{ClientName, DomainList, ForwardPath, OtherCommand, QueueName, ReversePath, Text, Url};
+use crate::types::{Argument, ClientName, DomainList, ForwardPath, OtherCommand, QueueName, ReversePath, Url};
 
 /// A command, with its arguments.
 ///
@@ -65,11 +65,11 @@ pub enum Command<'b> {
     /// Send what waits for this host. [RFC 1985 section 5](https://www.rfc-editor.org/rfc/rfc1985#section-5).
     Etrn(QueueName<'b>),
     /// Expand a mailing list. [RFC 5321 section 4.1.1.7](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.7).
-    Expn(Text<'b>),
+    Expn(Argument<'b>),
     /// The client's name. [RFC 5321 section 4.1.1.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.1).
     Helo(ClientName<'b>),
     /// Help on a subject, or on anything. [RFC 5321 section 4.1.1.8](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.8).
-    Help(Text<'b>),
+    Help(Option<Argument<'b>>),
     /// `EHLO` of LMTP. [RFC 2033 section 4.1](https://www.rfc-editor.org/rfc/rfc2033#section-4.1).
     Lhlo(ClientName<'b>),
     /// Begin a mail transaction. [RFC 5321 section 4.1.1.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.2).
@@ -80,7 +80,7 @@ pub enum Command<'b> {
         parameters: Parameters<'b>,
     },
     /// Nothing; what follows the keyword means nothing. [RFC 5321 section 4.1.1.9](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.9).
-    Noop(Text<'b>),
+    Noop(Option<Argument<'b>>),
     /// A command this crate does not know.
     Other(OtherCommand<'b>),
     /// End the session. [RFC 5321 section 4.1.1.10](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.10).
@@ -97,7 +97,7 @@ pub enum Command<'b> {
     /// Start TLS. [RFC 3207 section 4](https://www.rfc-editor.org/rfc/rfc3207#section-4).
     StartTls,
     /// Is there such a user? [RFC 5321 section 4.1.1.6](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.6).
-    Vrfy(Text<'b>),
+    Vrfy(Argument<'b>),
     /// Take this for the client's address, name and so on, and begin anew. [Postfix](https://www.postfix.org/XCLIENT_README.html).
     Xclient(Attributes<'b>),
     /// For the log: where the message came from. [Postfix](https://www.postfix.org/XFORWARD_README.html).
@@ -285,10 +285,10 @@ impl<'b> Command<'b> {
             Verb::Ehlo => client_name(verb, rest).map(Self::Ehlo),
             Verb::Helo => client_name(verb, rest).map(Self::Helo),
             Verb::Lhlo => client_name(verb, rest).map(Self::Lhlo),
-            Verb::Expn => text(verb, argument(verb, rest)?).map(Self::Expn),
-            Verb::Vrfy => text(verb, argument(verb, rest)?).map(Self::Vrfy),
-            Verb::Help => text(verb, rest.unwrap_or_default()).map(Self::Help),
-            Verb::Noop => text(verb, rest.unwrap_or_default()).map(Self::Noop),
+            Verb::Expn => value(verb, Argument::new(argument(verb, rest)?)).map(Self::Expn),
+            Verb::Vrfy => value(verb, Argument::new(argument(verb, rest)?)).map(Self::Vrfy),
+            Verb::Help => rest.map(|rest| value(verb, Argument::new(rest))).transpose().map(Self::Help),
+            Verb::Noop => rest.map(|rest| value(verb, Argument::new(rest))).transpose().map(Self::Noop),
             Verb::Data | Verb::Quit | Verb::Rset | Verb::StartTls => match (rest, verb) {
                 (Some(_), _) => Err(CommandError::UnexpectedArgument { verb }),
                 (None, Verb::Data) => Ok(Self::Data),
@@ -367,11 +367,8 @@ impl<'b> Command<'b> {
                 }
             }
             Self::Xclient(attributes) | Self::Xforward(attributes) => put(attributes.as_bytes(), out),
-            Self::Expn(text) | Self::Help(text) | Self::Noop(text) | Self::Vrfy(text) => {
-                if !text.as_bytes().is_empty() {
-                    put(text.as_bytes(), out);
-                }
-            }
+            Self::Expn(argument) | Self::Vrfy(argument) => put(argument.as_bytes(), out),
+            Self::Help(argument) | Self::Noop(argument) => argument.iter().for_each(|argument| put(argument.as_bytes(), out)),
             Self::Mail { from, parameters } => {
                 out.extend_from_slice(b" FROM:");
                 from.encode(out);
@@ -500,16 +497,4 @@ fn value<T>(verb: Verb, value: Result<T, ValueError>) -> Result<T, CommandError>
 
 fn client_name(verb: Verb, rest: Option<&[u8]>) -> Result<ClientName<'_>, CommandError> {
     value(verb, ClientName::new(argument(verb, rest)?))
-}
-
-/// ```abnf
-/// String = Atom / Quoted-string
-/// ```
-///
-/// Taken as any text: what it means is the server's business, and nothing of it is lost.
-fn text(verb: Verb, octets: &[u8]) -> Result<Text<'_>, CommandError> {
-    if !grammar::all_or_utf8(octets, Class::TEXT) {
-        return Err(CommandError::BadArgument { verb, expected: "text without control characters" });
-    }
-    Ok(Text::received(octets))
 }

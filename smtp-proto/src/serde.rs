@@ -15,7 +15,8 @@ use crate::extensions::parameters::Parameters;
 use crate::extensions::timing::DateTime;
 use crate::reply::{Code, EnhancedCode, Reply};
 use crate::types::{
-    AddressLiteral, ClientName, Domain, DomainList, ForwardPath, Mailbox, QueueName, ReversePath, Text, Url,
+    AddressLiteral, Argument, ClientName, Domain, DomainList, ForwardPath, Mailbox, QueueName, ReversePath, Text, Url,
+    breaks_a_line,
 };
 
 /// As text where they are UTF-8, else as octets, so that nothing is lost.
@@ -48,6 +49,7 @@ macro_rules! borrowed {
 
 borrowed! {
     AddressLiteral: |value| value.as_bytes().into(),
+    Argument: |value| value.as_bytes().into(),
     Attributes: |value| value.as_bytes().into(),
     ClientName: |value| value.as_bytes().into(),
     DateTime: |value| value.as_bytes().into(),
@@ -102,7 +104,7 @@ impl Serialize for Text<'_> {
 impl<'de> Deserialize<'de> for Text<'static> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let octets = deserializer.deserialize_any(Octets)?;
-        if octets.iter().any(|octet| matches!(octet, b'\r' | b'\n' | 0)) {
+        if octets.iter().copied().any(breaks_a_line) {
             return Err(D::Error::custom("expected text without CR, LF and NUL"));
         }
         Ok(Text::received(&octets).into_owned())

@@ -742,8 +742,41 @@ impl fmt::Debug for OtherCommand<'_> {
     }
 }
 
-/// Text for people: one line, without CR, LF and NUL. Whatever a user's name or a file's path contains, a reply or a
-/// command made from it stays one line.
+/// What `VRFY`, `EXPN`, `HELP` and `NOOP` say behind their keyword: 1 or more octets of printable ASCII and UTF-8, the last of which is no space.
+///
+/// ```abnf
+/// String = Atom / Quoted-string
+/// ```
+///
+/// [RFC 5321 section 4.1.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.2). Taken as any text: what it means is the server's business, and nothing
+/// of it is lost.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct Argument<'b>(&'b [u8]);
+octet_string!(Argument);
+
+impl<'b> Argument<'b> {
+    /// Takes `argument` as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it is empty, ends in a space, which would be lost, or holds a control character or octets that are not UTF-8.
+    pub fn new(argument: &'b (impl AsRef<[u8]> + ?Sized)) -> Result<Self, ValueError> {
+        let argument = argument.as_ref();
+        if argument.last().is_some_and(|last| *last != b' ') && grammar::all_or_utf8(argument, Class::TEXT) {
+            return Ok(Self(argument));
+        }
+        Err(ValueError { expected: "text without control characters, and no space at its end (RFC 5321 section 4.1.2)" })
+    }
+}
+
+/// Text for people: one line of a reply. Whatever a user's name or a file's path contains, a reply made from it stays one line.
+///
+/// ```abnf
+/// textstring = 1*(%d09 / %d32-126 / UTF8-non-ascii)
+/// ```
+///
+/// [RFC 5321 section 4.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.2), [RFC 6531 section 3.7.4](https://www.rfc-editor.org/rfc/rfc6531#section-3.7.4);
+/// it may be empty. What a server has said is kept as it came, though it follow no grammar: only CR, LF and NUL are never in it.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Text<'b>(Cow<'b, [u8]>);
 
@@ -755,10 +788,10 @@ impl<'b> Text<'b> {
     ///
     /// # Errors
     ///
-    /// When it holds CR, LF or NUL.
+    /// When it holds a control character of ASCII other than a tab.
     pub fn new(text: &'b str) -> Result<Self, ValueError> {
-        if text.bytes().any(breaks_a_line) {
-            return Err(ValueError { expected: "text without CR, LF and NUL" });
+        if text.bytes().any(is_control) {
+            return Err(ValueError { expected: "text without control characters but tabs (RFC 5321 section 4.2)" });
         }
         Ok(Self(Cow::Borrowed(text.as_bytes())))
     }
@@ -769,7 +802,7 @@ impl<'b> Text<'b> {
             return text;
         }
         let mut octets = text.as_bytes().to_owned();
-        octets.iter_mut().filter(|octet| breaks_a_line(**octet)).for_each(|octet| *octet = b' ');
+        octets.iter_mut().filter(|octet| is_control(**octet)).for_each(|octet| *octet = b' ');
         Self(Cow::Owned(octets))
     }
 
@@ -789,6 +822,12 @@ impl<'b> Text<'b> {
     }
 }
 
+const fn is_control(octet: u8) -> bool {
+    octet.is_ascii_control() && octet != b'\t'
+}
+
+/// What no text holds, wherever it comes from.
+#[cfg(feature = "serde")]
 pub(crate) const fn breaks_a_line(octet: u8) -> bool {
     matches!(octet, b'\r' | b'\n' | 0)
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use postrider_smtp_proto::{
-    AttributeList, AttributeValue, Attributes, Body, ByMode, Capability, ClientName, Code, Command, DateTime,
+    Argument, AttributeList, AttributeValue, Attributes, Body, ByMode, Capability, ClientName, Code, Command, DateTime,
     DeliverBy, DomainList, Extensions, ForwardPath, FutureRelease, Hold, Limits, Mailbox, Mechanism, Misuse, Notify,
     OriginalRecipient, OtherCommand, OtherExtension, Otherwise, ParameterList, Parameters, Queue, QueueName, Reply,
     Ret, ReversePath, Secret, State, Step, Submitter, Text, Url, ValidSince, Verb, client, server,
@@ -1288,8 +1288,16 @@ proptest! {
             let initial = Some(Secret::from(other.clone()));
             assert_one_line(&Command::Auth { mechanism, initial }, 3);
         }
-        let shown = encoded(&Command::Vrfy(Text::lossy(&text)));
-        prop_assert!(!shown[..shown.len() - 2].iter().any(|octet| b"\r\n\0".contains(octet)));
+        if let Ok(argument) = Argument::new(&octets) {
+            let commands =
+                [Command::Expn(argument), Command::Help(Some(argument)), Command::Noop(Some(argument)), Command::Vrfy(argument)];
+            for command in commands {
+                let line = encoded(&command);
+                prop_assert_eq!(Command::parse(&line[..line.len() - 2]), Ok(command));
+            }
+        }
+        let shown = Text::lossy(&text);
+        prop_assert!(!shown.as_bytes().iter().any(|octet| octet.is_ascii_control() && *octet != b'\t'));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use postrider_smtp_proto::{
-    ClientName, Code, Command, Error, Limits, LineEndings, Mechanism, Misuse, OtherExtension, Reply, SaslLine, Secret,
+    Argument, ClientName, Code, Command, Error, Limits, LineEndings, Mechanism, Misuse, OtherExtension, Reply, SaslLine, Secret,
     State, Step, Text, Verb, client, server,
 };
 
@@ -422,7 +422,7 @@ fn ready(limits: Limits) -> client::Connection {
 fn a_command_that_does_not_fit_a_line_is_refused() {
     let (mut connection, mut out) = (ready(Limits::default()), Vec::new());
     let long = "x".repeat(5000);
-    let refused = connection.send(&Command::Vrfy(Text::new(&long).unwrap()), &mut out);
+    let refused = connection.send(&Command::Vrfy(Argument::new(&long).unwrap()), &mut out);
     assert_eq!(refused, Err(Misuse::LineTooLong { len: 5007, limit: 4096 }));
     let auth = Command::Auth { mechanism: Mechanism::PLAIN, initial: Some(Secret::from(vec![0; 10_000])) };
     assert!(matches!(connection.send(&auth, &mut out), Err(Misuse::LineTooLong { .. })));
@@ -456,16 +456,16 @@ fn more_commands_than_allowed_wait_for_replies() {
 #[test]
 fn nothing_is_pipelined_behind_what_must_be_the_last_of_a_group() {
     let auth = Command::Auth { mechanism: Mechanism::PLAIN, initial: Some(Secret::borrowed(b"x").into_owned()) };
-    let text = || Text::new("a").unwrap();
+    let argument = Argument::new("a").unwrap();
     let before = Command::Rset;
     for last in [
         auth,
         ehlo(),
         Command::Helo(ClientName::new("c").unwrap()),
-        Command::Vrfy(text()),
-        Command::Expn(text()),
-        Command::Noop(Text::EMPTY),
-        Command::Help(text()),
+        Command::Vrfy(argument),
+        Command::Expn(argument),
+        Command::Noop(None),
+        Command::Help(Some(argument)),
         Command::StartTls,
         Command::Quit,
     ] {
@@ -473,7 +473,7 @@ fn nothing_is_pipelined_behind_what_must_be_the_last_of_a_group() {
         connection.send(&before, &mut out).unwrap();
         connection.send(&last, &mut out).unwrap();
         out.clear();
-        for next in [Command::Rset, Command::Noop(Text::EMPTY), Command::Quit, ehlo()] {
+        for next in [Command::Rset, Command::Noop(None), Command::Quit, ehlo()] {
             assert!(connection.send(&next, &mut out).is_err(), "{next:?} behind {last:?}");
         }
         assert!(out.is_empty());

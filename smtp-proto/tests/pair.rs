@@ -4,7 +4,7 @@
 
 use postrider_smtp_proto::client::Subject;
 use postrider_smtp_proto::{
-    Capability, ClientName, Code, Command, ForwardPath, LineEndings, Mailbox, Mechanism, Misuse, Parameters, Path,
+    Argument, Capability, ClientName, Code, Command, ForwardPath, LineEndings, Mailbox, Mechanism, Misuse, Parameters, Path,
     Postmaster, Reply, ReversePath, SaslLine, Secret, State, Step, Stray, Text, Verb, WireSize, client, server,
 };
 use proptest::prelude::*;
@@ -285,12 +285,12 @@ fn transactions() -> Vec<Command<'static>> {
 
 fn others() -> Vec<Command<'static>> {
     vec![
-        Command::Noop(Text::EMPTY),
-        Command::Noop(Text::new("any thing").unwrap()),
-        Command::Vrfy(Text::new("\"Joe Smith\"").unwrap()),
-        Command::Expn(Text::new("list").unwrap()),
-        Command::Help(Text::EMPTY),
-        Command::Help(Text::new("MAIL").unwrap()),
+        Command::Noop(None),
+        Command::Noop(Argument::new("any thing").ok()),
+        Command::Vrfy(Argument::new("\"Joe Smith\"").unwrap()),
+        Command::Expn(Argument::new("list").unwrap()),
+        Command::Help(None),
+        Command::Help(Argument::new("MAIL").ok()),
         Command::Rset,
     ]
 }

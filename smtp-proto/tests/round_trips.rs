@@ -5,7 +5,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use postrider_smtp_proto::{
-    Address, AddressLiteral, Body, Capability, ClientName, Code, Command, Domain, EnhancedCode, ForwardPath, Host,
+    Address, AddressLiteral, Argument, Body, Capability, ClientName, Code, Command, Domain, EnhancedCode, ForwardPath, Host,
     Mailbox, Mechanism, Parameters, Path, Postmaster, Reply, ReversePath, Secret, Submitter, Text,
 };
 use proptest::prelude::*;
@@ -76,7 +76,7 @@ impl Parts {
         let parameters = Parameters::new(&self.parameters).unwrap();
         let path = Path::new(Mailbox::new(&self.mailbox).unwrap());
         let name = ClientName::new(&self.name).unwrap();
-        let text = || Text::new(&self.text).unwrap();
+        let argument = Argument::new(&self.text).unwrap();
         let auth = |initial: Option<&[u8]>| Command::Auth {
             mechanism: Mechanism::new(&self.mechanism).unwrap(),
             initial: initial.map(|initial| Secret::from(initial.to_vec())),
@@ -87,22 +87,22 @@ impl Parts {
             auth(Some(b"")),
             Command::Data,
             Command::Ehlo(name),
-            Command::Expn(text()),
+            Command::Expn(argument),
             Command::Helo(name),
-            Command::Help(text()),
-            Command::Help(Text::EMPTY),
+            Command::Help(Some(argument)),
+            Command::Help(None),
             Command::Lhlo(name),
             Command::Mail { from: ReversePath::Null, parameters },
             Command::Mail { from: ReversePath::Path(path), parameters: Parameters::NONE },
             Command::Mail { from: ReversePath::Path(path), parameters },
-            Command::Noop(text()),
-            Command::Noop(Text::EMPTY),
+            Command::Noop(Some(argument)),
+            Command::Noop(None),
             Command::Quit,
             Command::Rcpt { to: ForwardPath::Path(path), parameters },
             Command::Rcpt { to: ForwardPath::Postmaster(Postmaster::new("postMaster").unwrap()), parameters },
             Command::Rset,
             Command::StartTls,
-            Command::Vrfy(text()),
+            Command::Vrfy(argument),
         ]
     }
 }
