@@ -368,7 +368,9 @@ impl<'b> Command<'b> {
             }
             Self::Xclient(attributes) | Self::Xforward(attributes) => put(attributes.as_bytes(), out),
             Self::Expn(argument) | Self::Vrfy(argument) => put(argument.as_bytes(), out),
-            Self::Help(argument) | Self::Noop(argument) => argument.iter().for_each(|argument| put(argument.as_bytes(), out)),
+            Self::Help(argument) | Self::Noop(argument) => {
+                argument.iter().for_each(|argument| put(argument.as_bytes(), out))
+            }
             Self::Mail { from, parameters } => {
                 out.extend_from_slice(b" FROM:");
                 from.encode(out);

@@ -71,6 +71,14 @@ pub enum CommandError {
         /// Why not here.
         place: Place,
     },
+    /// The parameter belongs to an extension that is not among those [offered](crate::Extensions), or to another command.
+    #[error("{parameter} is not offered with {verb}")]
+    ParameterNotOffered {
+        /// The command.
+        verb: Verb,
+        /// The parameter's keyword, of `BODY=BINARYMIME` its value too.
+        parameter: &'static str,
+    },
     /// The declared size is above the limit.
     #[error("message of {size} octets exceeds the limit of {limit}")]
     TooLarge {
@@ -97,14 +105,14 @@ pub enum CommandError {
         /// The command.
         verb: Verb,
     },
-    /// No command of SMTP.
+    /// No command of SMTP. What it was is not said: it may be a password, behind an `AUTH` that was refused.
     #[error("unknown command")]
     UnknownCommand,
-    /// The mechanism is not among those offered.
+    /// The mechanism is not among those offered. Which it was is not said: it may be a password in the wrong place.
     #[error("mechanism is not offered")]
     UnknownMechanism,
-    /// A parameter of an extension that is not offered.
-    #[error("{verb} with a parameter that is not offered")]
+    /// A parameter that nobody knows here.
+    #[error("{verb} with a parameter that is not known")]
     UnknownParameter {
         /// The command.
         verb: Verb,
@@ -137,7 +145,7 @@ impl CommandError {
             Self::TooLarge { .. } => (Code::TOO_LARGE, 5, 3, 4),
             Self::TooManyRecipients { .. } => (Code::INSUFFICIENT_STORAGE, 4, 5, 3),
             Self::UnknownMechanism => (Code::PARAMETER_NOT_IMPLEMENTED, 5, 5, 4),
-            Self::UnknownParameter { .. } => (Code::PARAMETERS_UNKNOWN, 5, 5, 4),
+            Self::ParameterNotOffered { .. } | Self::UnknownParameter { .. } => (Code::PARAMETERS_UNKNOWN, 5, 5, 4),
             // RFC 6531 section 3.5 has a code for each.
             Self::Utf8NotAnnounced { verb: Verb::Mail } => (Code::MAILBOX_UNAVAILABLE, 5, 6, 7),
             Self::Utf8NotAnnounced { .. } => (Code::MAILBOX_NAME, 5, 6, 7),

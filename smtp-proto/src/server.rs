@@ -56,7 +56,8 @@ pub enum Event<'b> {
     ContentEnd(ContentEnd),
     /// A command that belongs here and is offered. Answer it.
     Command(Command<'b>),
-    /// A line that was refused. [`CommandError::reply`] says so to the client; to the last chunk in LMTP it is repeated for each recipient, and where there is
+    /// A line that was refused. It is what is consumed of the input: of a line that is too long only its end, of a chunk nothing.
+    /// [`CommandError::reply`] says so to the client; to the last chunk in LMTP it is repeated for each recipient, and where there is
     /// none, that ends the transaction without an event ([RFC 2033 section 4.3](https://www.rfc-editor.org/rfc/rfc2033#section-4.3)).
     Rejected(CommandError),
     /// The next line of an `AUTH`. Answer with another 334 or end the `AUTH`; [`SaslLine::Cancel`] wants a 501.
@@ -653,6 +654,45 @@ impl Connection {
         match self.turn {
             Turn::Chunk { .. } | Turn::Discard { .. } => State::Content,
             _ => self.session.state(),
+        }
+    }
+
+    /// Recipients of the present transaction that were accepted.
+    pub fn accepted(&self) -> usize {
+        self.transaction.recipients
+    }
+
+    /// How many times [`send`](Self::send) is to be called before the next event is shown: mostly once for an event, for the message in LMTP once for each
+    /// recipient that was accepted, and after the 353 of `PRDR` once for each and once for all.
+    ///
+    /// A server of LMTP that answers all recipients alike:
+    ///
+    /// ```
+    /// use postrider_smtp_proto::server::{Config, Connection, Event};
+    /// use postrider_smtp_proto::{Code, Reply, Step};
+    ///
+    /// let (mut connection, mut out) = (Connection::new(Config { lmtp: true, ..Config::default() }), Vec::new());
+    /// connection.send(&Reply::new(Code::READY, "ready"), &mut out)?;
+    /// for line in ["LHLO c", "MAIL FROM:<>", "RCPT TO:<a@b>", "RCPT TO:<c@d>", "DATA", "."] {
+    ///     let line = format!("{line}\r\n");
+    ///     let Step::Event { event, .. } = connection.receive(line.as_bytes())? else { panic!("no event") };
+    ///     let code = if line == "DATA\r\n" { Code::START_MAIL_INPUT } else { Code::OK };
+    ///     if let Event::ContentEnd(_) = event {
+    ///         assert_eq!((connection.accepted(), connection.replies_owed()), (2, 2));
+    ///         out.clear();
+    ///     }
+    ///     for _ in 0..connection.replies_owed() {
+    ///         connection.send(&Reply::new(code, "fine"), &mut out)?;
+    ///     }
+    /// }
+    /// assert_eq!(out, b"250 fine\r\n250 fine\r\n");
+    /// # Ok::<(), postrider_smtp_proto::Error>(())
+    /// ```
+    pub fn replies_owed(&self) -> usize {
+        match self.turn {
+            Turn::Greeting | Turn::Reply(_) | Turn::Refusal(_) | Turn::ChunkReply => 1,
+            Turn::ContentReply(left) | Turn::PerRecipient(left) => left,
+            Turn::Command | Turn::Sasl | Turn::Content | Turn::Chunk { .. } | Turn::Discard { .. } | Turn::Over => 0,
         }
     }
 

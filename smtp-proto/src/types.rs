@@ -765,7 +765,9 @@ impl<'b> Argument<'b> {
         if argument.last().is_some_and(|last| *last != b' ') && grammar::all_or_utf8(argument, Class::TEXT) {
             return Ok(Self(argument));
         }
-        Err(ValueError { expected: "text without control characters, and no space at its end (RFC 5321 section 4.1.2)" })
+        Err(ValueError {
+            expected: "text without control characters, and no space at its end (RFC 5321 section 4.1.2)",
+        })
     }
 }
 

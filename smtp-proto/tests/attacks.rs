@@ -4,9 +4,9 @@
 
 use postrider_smtp_proto::server::ContentEnd;
 use postrider_smtp_proto::{
-    AddressLiteral, Argument, ClientName, Code, Command, CommandError, ContentFault, Domain, Error, ForwardPath, Limits,
-    LineEndings, LineError, Mailbox, Mechanism, Misuse, Parameters, Path, Postmaster, Reply, ReplyError, ReversePath,
-    SaslLine, Secret, State, Step, Stray, Text, Verb, client, server,
+    AddressLiteral, Argument, ClientName, Code, Command, CommandError, ContentFault, Domain, Error, ForwardPath,
+    Limits, LineEndings, LineError, Mailbox, Mechanism, Misuse, Parameters, Path, Postmaster, Reply, ReplyError,
+    ReversePath, SaslLine, Secret, State, Step, Stray, Text, Verb, client, server,
 };
 use proptest::prelude::*;
 

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use postrider_smtp_proto::{
-    Argument, ClientName, Code, Command, Error, Limits, LineEndings, Mechanism, Misuse, OtherExtension, Reply, SaslLine, Secret,
-    State, Step, Text, Verb, client, server,
+    Argument, ClientName, Code, Command, Error, Limits, LineEndings, Mechanism, Misuse, OtherExtension, Reply,
+    SaslLine, Secret, State, Step, Text, Verb, client, server,
 };
 
 #[path = "support/everything.rs"]
@@ -209,12 +209,17 @@ fn each_reply_answers_only_what_it_belongs_to() {
 fn a_refusal_says_what_was_found_and_what_is_allowed() {
     let refused = |config: server::Config, line: &str| {
         let (mut connection, mut out) = (greeted(config), Vec::new());
+        if line.starts_with("MAIL") {
+            assert!(matches!(connection.receive(b"EHLO c\r\n"), Ok(Step::Event { .. })));
+            connection.send(&replies()[1], &mut Vec::new()).unwrap();
+        }
         let line = format!("{line}\r\n");
         let step = connection.receive(line.as_bytes());
         let Ok(Step::Event { event: server::Event::Rejected(error), .. }) = step else { panic!("{line}") };
         connection.send(&error.reply(), &mut out).unwrap();
         String::from_utf8(out).unwrap()
     };
+    let greeted_only = server::Config::default;
     let lmtp = || server::Config { lmtp: true, ..offering() };
     for (config, line, expected) in [
         (lmtp(), "EHLO c", "500 5.5.1 EHLO in LMTP, which has LHLO (RFC 2033 section 4.1)"),
@@ -227,6 +232,10 @@ fn a_refusal_says_what_was_found_and_what_is_allowed() {
         ),
         (offering(), "RCPT TO:a", "501 5.5.4 RCPT needs TO:<mailbox> (RFC 5321 section 4.1.1.3)"),
         (offering(), "MAIL FROM:<> SIZE=x", "501 5.5.4 SIZE needs "),
+        (offering(), "MAIL FROM:<> NOTIFY=NEVER", "555 5.5.4 NOTIFY is not offered with MAIL"),
+        (greeted_only(), "MAIL FROM:<> RET=FULL", "555 5.5.4 RET is not offered with MAIL"),
+        (greeted_only(), "MAIL FROM:<> BODY=BINARYMIME", "555 5.5.4 BODY=BINARYMIME is not offered with MAIL"),
+        (offering(), "MAIL FROM:<> NO=1", "555 5.5.4 MAIL with a parameter that is not known"),
     ] {
         let said = refused(config, line);
         assert!(said.starts_with(expected), "{said}");
@@ -243,6 +252,40 @@ fn a_misuse_says_what_was_called_and_what_is_right() {
     let chunk = Command::Bdat { size: 1, last: true };
     let refused = connection.send(&chunk, &mut Vec::new()).unwrap_err();
     assert_eq!(refused.to_string(), "BDAT without its octets: `chunk` sends both");
+}
+
+#[test]
+fn a_server_knows_how_many_recipients_it_has_and_how_many_replies_it_owes() {
+    let counts = |connection: &server::Connection| (connection.accepted(), connection.replies_owed());
+    for (lmtp, prdr, expected) in [(true, "", vec![2, 1]), (false, "", vec![1]), (false, " PRDR", vec![1, 3, 2, 1])] {
+        let mut connection = server::Connection::new(server::Config { lmtp, ..offering() });
+        assert_eq!(counts(&connection), (0, 1), "the greeting");
+        connection.send(&replies()[0], &mut Vec::new()).unwrap();
+        let hello = if lmtp { "LHLO c" } else { "EHLO c" };
+        let mail = format!("MAIL FROM:<>{prdr}");
+        let lines =
+            [(hello, 0), (&mail, 0), ("RCPT TO:<a@b>", 1), ("RCPT TO:<no@b>", 1), ("RCPT TO:<c@d>", 2), ("DATA", 2)];
+        for (line, accepted) in lines {
+            assert!(matches!(connection.receive(format!("{line}\r\n").as_bytes()), Ok(Step::Event { .. })), "{line}");
+            assert_eq!(connection.replies_owed(), 1, "{line}");
+            let reply = if line == "DATA" {
+                3
+            } else if line.contains("<no@") {
+                6
+            } else {
+                1
+            };
+            connection.send(&replies()[reply], &mut Vec::new()).unwrap();
+            assert_eq!(counts(&connection), (accepted, 0), "{line}");
+        }
+        assert!(matches!(connection.receive(b".\r\n"), Ok(Step::Event { .. })));
+        for (turn, owed) in expected.into_iter().enumerate() {
+            assert_eq!(counts(&connection), (2, owed));
+            let code = if (turn, prdr) == (0, " PRDR") { Code::PER_RECIPIENT } else { Code::OK };
+            connection.send(&Reply::new(code, ""), &mut Vec::new()).unwrap();
+        }
+        assert_eq!(counts(&connection), (0, 0), "the transaction is over");
+    }
 }
 
 #[test]

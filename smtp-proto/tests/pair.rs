@@ -4,8 +4,8 @@
 
 use postrider_smtp_proto::client::Subject;
 use postrider_smtp_proto::{
-    Argument, Capability, ClientName, Code, Command, ForwardPath, LineEndings, Mailbox, Mechanism, Misuse, Parameters, Path,
-    Postmaster, Reply, ReversePath, SaslLine, Secret, State, Step, Stray, Text, Verb, WireSize, client, server,
+    Argument, Capability, ClientName, Code, Command, ForwardPath, LineEndings, Mailbox, Mechanism, Misuse, Parameters,
+    Path, Postmaster, Reply, ReversePath, SaslLine, Secret, State, Step, Stray, Text, Verb, WireSize, client, server,
 };
 use proptest::prelude::*;
 

@@ -5,8 +5,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use postrider_smtp_proto::{
-    Address, AddressLiteral, Argument, Body, Capability, ClientName, Code, Command, Domain, EnhancedCode, ForwardPath, Host,
-    Mailbox, Mechanism, Parameters, Path, Postmaster, Reply, ReversePath, Secret, Submitter, Text,
+    Address, AddressLiteral, Argument, Body, Capability, ClientName, Code, Command, Domain, EnhancedCode, ForwardPath,
+    Host, Mailbox, Mechanism, Parameters, Path, Postmaster, Reply, ReversePath, Secret, Submitter, Text,
 };
 use proptest::prelude::*;
 
