@@ -31,8 +31,8 @@ pub struct Config {
 /// What a server did.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event<'b> {
-    /// What it answered.
-    pub to: Subject,
+    /// What it answers.
+    pub subject: Subject,
     /// The answer.
     pub reply: Reply<'b>,
 }
@@ -342,11 +342,11 @@ impl Connection {
             // It is too early to be meant: it is read when the message has been sent.
             return Ok(Step::Paused);
         }
-        let to = self.replied(&reply, input.len())?;
+        let subject = self.replied(&reply, input.len())?;
         if reply.code() == Code::NOT_AVAILABLE {
             self.session.close();
         }
-        Ok(Step::Event { consumed, event: Event { to, reply } })
+        Ok(Step::Event { consumed, event: Event { subject, reply } })
     }
 
     /// What a reply answers, and what it changes.
@@ -505,7 +505,7 @@ impl Connection {
     /// When `unread` is not empty, or no `STARTTLS` was accepted.
     pub fn secured(&mut self, unread: &[u8]) -> Result<(), Error> {
         if !self.wants_tls() {
-            return Err(Error::Misuse(Misuse::NotHandedOver));
+            return Err(Error::Misuse(Misuse::TlsNotWanted));
         }
         if !unread.is_empty() {
             self.session.close();
@@ -518,12 +518,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether TLS is to be set up now.
+    /// Whether TLS is to be set up now, once `out` is written.
     pub fn wants_tls(&self) -> bool {
         self.session.state() == State::Tls
     }
 
-    /// Whether the session is over.
+    /// Whether the session is over: write out what is owed and close.
     pub fn is_closed(&self) -> bool {
         self.session.state() == State::Closed
     }
@@ -536,11 +536,6 @@ impl Connection {
     /// Whether the server waits for a message: call [`content`](Self::content) and [`end_of_content`](Self::end_of_content).
     pub fn wants_content(&self) -> bool {
         self.turn == Turn::Content
-    }
-
-    /// Whether commands may be sent before earlier ones are answered.
-    pub fn is_pipelining(&self) -> bool {
-        self.offered.pipelining
     }
 
     /// Commands that were sent and have no reply; a message has one more.
@@ -558,7 +553,7 @@ impl Connection {
         &self.offered
     }
 
-    /// Whether the roles are reversed now: make a [`server::Connection`](crate::server::Connection) on the same stream.
+    /// Whether the roles are to be reversed now, once `out` is written: make a [`server::Connection`](crate::server::Connection) on the same stream.
     pub fn is_turned(&self) -> bool {
         self.session.state() == State::Turned
     }

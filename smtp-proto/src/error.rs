@@ -148,7 +148,7 @@ impl CommandError {
             Self::ParameterNotOffered { .. } | Self::UnknownParameter { .. } => (Code::PARAMETERS_UNKNOWN, 5, 5, 4),
             // RFC 6531 section 3.5 has a code for each.
             Self::Utf8NotAnnounced { verb: Verb::Mail } => (Code::MAILBOX_UNAVAILABLE, 5, 6, 7),
-            Self::Utf8NotAnnounced { .. } => (Code::MAILBOX_NAME, 5, 6, 7),
+            Self::Utf8NotAnnounced { .. } => (Code::MAILBOX_NAME_NOT_ALLOWED, 5, 6, 7),
         };
         Reply::new(code, &alloc::format!("{self}")).with_enhanced(class, subject, detail).into_owned()
     }
@@ -159,7 +159,7 @@ impl CommandError {
 #[non_exhaustive]
 pub enum ContentFault {
     /// A CR or LF that is not part of a CRLF, with [`LineEndings::Reject`](crate::LineEndings::Reject).
-    #[error("bare {} in the message at octet {at}, only CRLF is allowed (RFC 5321 section 2.3.8)", match stray { Stray::Cr => "CR", Stray::Lf => "LF" })]
+    #[error("bare {} in the message at octet {at}, only CRLF is allowed (RFC 5321 section 2.3.8)", name(*stray))]
     LineEnding {
         /// Which.
         stray: Stray,
@@ -172,6 +172,13 @@ pub enum ContentFault {
         /// Octets taken.
         limit: u64,
     },
+}
+
+const fn name(stray: Stray) -> &'static str {
+    match stray {
+        Stray::Cr => "CR",
+        Stray::Lf => "LF",
+    }
 }
 
 impl ContentFault {
@@ -284,6 +291,14 @@ pub enum Misuse {
         /// What is wrong with the message.
         fault: ContentFault,
     },
+    /// The message holds a CR or LF that is not part of a CRLF. What was sent of it cannot be taken back: close the connection.
+    #[error("message with a bare {} at octet {at}", name(*stray))]
+    LineEnding {
+        /// Which.
+        stray: Stray,
+        /// Octets of the message before it.
+        at: u64,
+    },
     /// The line would be longer than the protocol allows.
     #[error("line of {len} octets exceeds the limit of {limit}")]
     LineTooLong {
@@ -291,14 +306,6 @@ pub enum Misuse {
         len: usize,
         /// Octets allowed.
         limit: usize,
-    },
-    /// The message holds a CR or LF that is not part of a CRLF. What was sent of it cannot be taken back: close the connection.
-    #[error("message with a bare {} at octet {at}", match stray { Stray::Cr => "CR", Stray::Lf => "LF" })]
-    LineEnding {
-        /// Which.
-        stray: Stray,
-        /// Octets of the message before it.
-        at: u64,
     },
     /// The server has not asked for a message.
     #[error("no message is asked for")]
@@ -309,9 +316,6 @@ pub enum Misuse {
         /// The command.
         verb: Verb,
     },
-    /// TLS was not asked for.
-    #[error("TLS was not asked for")]
-    NotHandedOver,
     /// There is nothing to answer.
     #[error("no command waits for a reply")]
     NothingToAnswer,
@@ -329,6 +333,9 @@ pub enum Misuse {
         /// How many may.
         limit: usize,
     },
+    /// No `STARTTLS` was accepted, after which TLS would be set up.
+    #[error("TLS was not asked for")]
+    TlsNotWanted,
     /// A path in UTF-8 without `SMTPUTF8`.
     #[error("{verb} with a path that is not ASCII, without SMTPUTF8 (RFC 6531 section 3.4)")]
     Utf8NotAnnounced {

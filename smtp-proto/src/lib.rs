@@ -42,6 +42,6 @@ pub use crate::offered::Offered;
 pub use crate::reply::{Code, EnhancedCode, Reply, ReplyScanner};
 pub use crate::session::{Place, State};
 pub use crate::types::{
-    Address, AddressLiteral, Argument, ClientName, Domain, DomainList, ForwardPath, Host, LocalPart, Mailbox,
+    AddressLiteral, Argument, ClientName, Domain, DomainList, ForwardPath, Host, LiteralAddress, LocalPart, Mailbox,
     OtherCommand, Path, Postmaster, Queue, QueueName, ReversePath, Text, Url,
 };

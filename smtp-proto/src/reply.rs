@@ -23,58 +23,72 @@ use crate::types::Text;
 pub struct Code(u16);
 
 impl Code {
-    /// Help.
+    /// `211`: system status, or a reply to `HELP`.
+    pub const SYSTEM_STATUS: Self = Self(211);
+    /// `214`: help.
     pub const HELP: Self = Self(214);
-    /// The service is ready.
+    /// `220`: the service is ready.
     pub const READY: Self = Self(220);
-    /// The server closes the connection.
+    /// `221`: the server closes the connection.
     pub const CLOSING: Self = Self(221);
-    /// A login succeeded.
+    /// `235`: a login succeeded. [RFC 4954 section 6](https://www.rfc-editor.org/rfc/rfc4954#section-6).
     pub const AUTHENTICATED: Self = Self(235);
-    /// Done.
+    /// `250`: done.
     pub const OK: Self = Self(250);
-    /// The user is not verified, but a message is tried.
+    /// `251`: the user is not local, and the message is forwarded.
+    pub const WILL_FORWARD: Self = Self(251);
+    /// `252`: the user is not verified, but a message is tried.
     pub const CANNOT_VERIFY: Self = Self(252);
-    /// Go on with the SASL exchange.
+    /// `334`: go on with the SASL exchange.
     pub const CHALLENGE: Self = Self(334);
-    /// A reply for each recipient follows, then one for all: `PRDR`.
+    /// `353`: a reply for each recipient follows, then one for all: `PRDR`.
     pub const PER_RECIPIENT: Self = Self(353);
-    /// Send the message.
+    /// `354`: send the message.
     pub const START_MAIL_INPUT: Self = Self(354);
-    /// The service is not available, and the connection closes.
+    /// `421`: the service is not available, and the connection closes.
     pub const NOT_AVAILABLE: Self = Self(421);
-    /// The mailbox cannot be used now.
-    pub const MAILBOX_BUSY: Self = Self(450);
-    /// An error in the server.
+    /// `450`: the mailbox cannot be used now.
+    pub const MAILBOX_TEMPORARILY_UNAVAILABLE: Self = Self(450);
+    /// `451`: an error in the server.
     pub const LOCAL_ERROR: Self = Self(451);
-    /// Not enough storage, or too many recipients.
+    /// `452`: not enough storage, or too many recipients.
     pub const INSUFFICIENT_STORAGE: Self = Self(452);
-    /// The login cannot be decided now.
+    /// `454`: the login cannot be decided now.
     pub const TEMPORARY_AUTHENTICATION_FAILURE: Self = Self(454);
-    /// No such command.
+    /// `455`: a parameter of `MAIL` or `RCPT` cannot be met now.
+    pub const PARAMETERS_NOT_ACCOMMODATED: Self = Self(455);
+    /// `500`: no such command.
     pub const SYNTAX_ERROR: Self = Self(500);
-    /// The arguments are wrong.
+    /// `501`: the arguments are wrong.
     pub const ARGUMENT_ERROR: Self = Self(501);
-    /// The command is not implemented.
+    /// `502`: the command is not implemented.
     pub const NOT_IMPLEMENTED: Self = Self(502);
-    /// The command does not belong here.
+    /// `503`: the command does not belong here.
     pub const BAD_SEQUENCE: Self = Self(503);
-    /// The parameter is not implemented.
+    /// `504`: the parameter is not implemented.
     pub const PARAMETER_NOT_IMPLEMENTED: Self = Self(504);
-    /// A login is needed first.
+    /// `521`: the host never accepts mail: a greeting. [RFC 7504 section 3](https://www.rfc-editor.org/rfc/rfc7504#section-3).
+    pub const HOST_DOES_NOT_ACCEPT_MAIL: Self = Self(521);
+    /// `530`: a login is needed first.
     pub const AUTHENTICATION_REQUIRED: Self = Self(530);
-    /// The credentials are wrong.
+    /// `534`: the mechanism is weaker than the user may log in with. [RFC 4954 section 6](https://www.rfc-editor.org/rfc/rfc4954#section-6).
+    pub const MECHANISM_TOO_WEAK: Self = Self(534);
+    /// `535`: the credentials are wrong.
     pub const AUTHENTICATION_FAILED: Self = Self(535);
-    /// The mailbox cannot be used.
+    /// `550`: the mailbox cannot be used.
     pub const MAILBOX_UNAVAILABLE: Self = Self(550);
-    /// The message is too large.
+    /// `551`: the user is not local; the text says where to try.
+    pub const USER_NOT_LOCAL: Self = Self(551);
+    /// `552`: the message is too large.
     pub const TOO_LARGE: Self = Self(552);
-    /// The mailbox name is not allowed.
-    pub const MAILBOX_NAME: Self = Self(553);
-    /// The transaction failed.
+    /// `553`: the name of the mailbox is not allowed.
+    pub const MAILBOX_NAME_NOT_ALLOWED: Self = Self(553);
+    /// `554`: the transaction failed.
     pub const TRANSACTION_FAILED: Self = Self(554);
-    /// A parameter of MAIL or RCPT is not known.
+    /// `555`: a parameter of `MAIL` or `RCPT` is not known.
     pub const PARAMETERS_UNKNOWN: Self = Self(555);
+    /// `556`: the domain of the recipient never accepts mail. [RFC 7504 section 4](https://www.rfc-editor.org/rfc/rfc7504#section-4).
+    pub const DOMAIN_DOES_NOT_ACCEPT_MAIL: Self = Self(556);
 
     /// The code with that number.
     ///

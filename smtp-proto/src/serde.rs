@@ -55,18 +55,12 @@ borrowed! {
     DateTime: |value| value.as_bytes().into(),
     Domain: |value| value.as_bytes().into(),
     DomainList: |value| value.as_bytes().into(),
-    ForwardPath: |value| written(|out| value.encode(out)),
+    ForwardPath: |value| [b"<", value.as_bytes(), b">"].concat().into(),
     Mailbox: |value| value.as_bytes().into(),
     Parameters: |value| value.as_bytes().into(),
     QueueName: |value| value.as_bytes().into(),
-    ReversePath: |value| written(|out| value.encode(out)),
+    ReversePath: |value| [b"<", value.as_bytes(), b">"].concat().into(),
     Url: |value| value.as_bytes().into(),
-}
-
-fn written(write: impl FnOnce(&mut Vec<u8>)) -> Cow<'static, [u8]> {
-    let mut octets = Vec::new();
-    write(&mut octets);
-    octets.into()
 }
 
 impl Serialize for Code {

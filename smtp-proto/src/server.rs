@@ -121,8 +121,8 @@ pub struct Connection {
     refused: Option<CommandError>,
     /// Where the next command begins is not known: the next reply is the last.
     lost: bool,
-    /// See [`Connection::hasty`].
-    hasty: Option<Verb>,
+    /// See [`Connection::improper_pipelining`].
+    improper_pipelining: Option<Verb>,
 }
 
 /// What `MAIL` and `RCPT` have said.
@@ -191,7 +191,7 @@ impl Connection {
             coming: None,
             refused: None,
             lost: false,
-            hasty: None,
+            improper_pipelining: None,
         }
     }
 
@@ -232,7 +232,7 @@ impl Connection {
         }
         let step = self.command(line, consumed);
         if let Turn::Reply(verb) = self.turn {
-            self.hasty = Some(verb).filter(|verb| input.len() > consumed && !verb.may_be_followed());
+            self.improper_pipelining = Some(verb).filter(|verb| input.len() > consumed && !verb.may_be_followed());
         }
         Ok(step)
     }
@@ -243,8 +243,8 @@ impl Connection {
     /// Programs that send spam do, and so do attempts to slip commands into the stream of another. Nothing is lost by it here: what came too early is
     /// decoded once the reply is sent, as what it then is. Whether it is seen depends on how the octets come, which is why it is no event. What comes
     /// before the greeting is the program's to see: it is there when [`receive`](Self::receive) is [`Paused`](Step::Paused) for the first time.
-    pub fn hasty(&self) -> Option<Verb> {
-        self.hasty
+    pub fn improper_pipelining(&self) -> Option<Verb> {
+        self.improper_pipelining
     }
 
     /// How long the command at the front of `input` may be: decided by how the line begins, which pieces of its rest do not show.
@@ -621,14 +621,14 @@ impl Connection {
     /// When `unread` is not empty, or no `STARTTLS` was accepted.
     pub fn secured(&mut self, unread: &[u8]) -> Result<(), Error> {
         if !self.wants_tls() {
-            return Err(Error::Misuse(Misuse::NotHandedOver));
+            return Err(Error::Misuse(Misuse::TlsNotWanted));
         }
         if !unread.is_empty() {
             self.session.close();
             return Err(Error::PlaintextAfterStartTls { len: unread.len() });
         }
         self.session.secured();
-        self.hasty = None;
+        self.improper_pipelining = None;
         self.scanner = LineScanner::new();
         self.turn = Turn::Command;
         Ok(())

@@ -20,6 +20,11 @@ macro_rules! octet_string {
             pub const fn as_bytes(&self) -> &'b [u8] {
                 self.0
             }
+
+            /// The same as text. Its grammar has nothing but UTF-8.
+            pub const fn as_str(&self) -> &'b str {
+                text(self.0)
+            }
         }
 
         impl fmt::Display for $name<'_> {
@@ -34,6 +39,14 @@ macro_rules! octet_string {
             }
         }
     };
+}
+
+/// Octets that a grammar has found to be UTF-8. They are looked at once more, which is the price of having no unsafe code.
+const fn text(octets: &[u8]) -> &str {
+    match core::str::from_utf8(octets) {
+        Ok(text) => text,
+        Err(_) => "",
+    }
 }
 
 /// The name of a host: labels of letters, digits and hyphens, or of UTF-8, at most 255 octets.
@@ -87,7 +100,7 @@ octet_string!(AddressLiteral);
 
 /// What an [`AddressLiteral`] holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Address<'b> {
+pub enum LiteralAddress<'b> {
     /// IPv4.
     V4(Ipv4Addr),
     /// IPv6.
@@ -110,16 +123,16 @@ impl<'b> AddressLiteral<'b> {
     }
 
     /// The address.
-    pub fn address(&self) -> Address<'b> {
+    pub fn address(&self) -> LiteralAddress<'b> {
         let inner = self.0.get(1..self.0.len().saturating_sub(1)).unwrap_or_default();
         if let Some(octets) = grammar::ipv4(inner) {
-            return Address::V4(Ipv4Addr::from(octets));
+            return LiteralAddress::V4(Ipv4Addr::from(octets));
         }
         if let Some(address) = grammar::ipv6(inner) {
-            return Address::V6(address);
+            return LiteralAddress::V6(address);
         }
         let (tag, content) = grammar::split_once(inner, b':');
-        Address::General(tag, content.unwrap_or_default())
+        LiteralAddress::General(tag, content.unwrap_or_default())
     }
 }
 
@@ -139,6 +152,11 @@ impl<'b> Host<'b> {
             Self::Domain(domain) => domain.0,
             Self::Literal(literal) => literal.0,
         }
+    }
+
+    /// The same as text.
+    pub const fn as_str(&self) -> &'b str {
+        text(self.as_bytes())
     }
 }
 
@@ -259,6 +277,11 @@ impl<'b> Mailbox<'b> {
     pub const fn as_bytes(&self) -> &'b [u8] {
         self.octets
     }
+
+    /// The same as text: [`new`](Self::new) reads it, unless a [quirk](Quirks) was needed to take it.
+    pub const fn as_str(&self) -> &'b str {
+        text(self.octets)
+    }
 }
 
 impl Hash for Mailbox<'_> {
@@ -347,6 +370,16 @@ impl<'b> Path<'b> {
         Mailbox { octets: self.split().1, at: self.parts.at }
     }
 
+    /// The route and the mailbox as they stand on the wire, without brackets.
+    pub const fn as_bytes(&self) -> &'b [u8] {
+        self.octets
+    }
+
+    /// The same as text.
+    pub const fn as_str(&self) -> &'b str {
+        text(self.octets)
+    }
+
     const fn split(&self) -> (&'b [u8], &'b [u8]) {
         match self.octets.split_at_checked(self.parts.route as usize) {
             Some(split) => split,
@@ -422,7 +455,7 @@ impl<'b> ReversePath<'b> {
         }
     }
 
-    /// Reads a path with its brackets, as [`Display`](fmt::Display) writes it.
+    /// Reads a path with its brackets, as it stands on the wire.
     ///
     /// # Errors
     ///
@@ -442,6 +475,19 @@ impl<'b> ReversePath<'b> {
         }
     }
 
+    /// What stands between the brackets, a source route among it; nothing where there is none.
+    pub const fn as_bytes(&self) -> &'b [u8] {
+        match self {
+            Self::Null => b"",
+            Self::Path(path) => path.octets,
+        }
+    }
+
+    /// The same as text.
+    pub const fn as_str(&self) -> &'b str {
+        text(self.as_bytes())
+    }
+
     pub(crate) fn is_ascii(&self) -> bool {
         self.mailbox().is_none_or(|mailbox| mailbox.octets.is_ascii())
     }
@@ -455,6 +501,7 @@ impl<'b> ReversePath<'b> {
     }
 }
 
+/// For people: the mailbox in its brackets, without a source route, which nobody goes by.
 impl fmt::Display for ReversePath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -496,6 +543,21 @@ impl PartialEq for Postmaster<'_> {
 }
 
 /// Where a message goes: `RCPT TO`'s argument.
+///
+/// It borrows the receive buffer. To keep it beyond the event, keep its text:
+///
+/// ```
+/// use postrider_smtp_proto::{Command, ForwardPath};
+///
+/// let kept: String = match Command::parse(b"RCPT TO:<@relay:a@b.example>")? {
+///     Command::Rcpt { to, .. } => format!("<{}>", to.as_str()),
+///     _ => panic!("not a recipient"),
+/// };
+/// assert_eq!(kept, "<@relay:a@b.example>");
+/// let to = ForwardPath::new(&kept).expect("it is what was read");
+/// assert_eq!(to.mailbox().map(|mailbox| mailbox.as_str()), Some("a@b.example"));
+/// # Ok::<(), postrider_smtp_proto::CommandError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ForwardPath<'b> {
     /// `<Postmaster>` without a domain. [RFC 5321 section 4.5.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.1).
@@ -516,7 +578,7 @@ impl<'b> ForwardPath<'b> {
         Path::parse(input, quirks).map(|(path, rest)| (Self::Path(path), rest))
     }
 
-    /// Reads a path with its brackets, as [`Display`](fmt::Display) writes it.
+    /// Reads a path with its brackets, as it stands on the wire.
     ///
     /// # Errors
     ///
@@ -536,6 +598,19 @@ impl<'b> ForwardPath<'b> {
         }
     }
 
+    /// What stands between the brackets, a source route among it.
+    pub const fn as_bytes(&self) -> &'b [u8] {
+        match self {
+            Self::Postmaster(postmaster) => postmaster.0,
+            Self::Path(path) => path.octets,
+        }
+    }
+
+    /// The same as text.
+    pub const fn as_str(&self) -> &'b str {
+        text(self.as_bytes())
+    }
+
     pub(crate) fn is_ascii(&self) -> bool {
         self.mailbox().is_none_or(|mailbox| mailbox.octets.is_ascii())
     }
@@ -550,6 +625,7 @@ impl<'b> ForwardPath<'b> {
     }
 }
 
+/// For people: the mailbox in its brackets, without a source route, which nobody goes by, or `<postmaster>`.
 impl fmt::Display for ForwardPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

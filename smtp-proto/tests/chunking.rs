@@ -1047,7 +1047,7 @@ fn chunk(connection: &mut client::Connection, content: &[u8], last: bool) -> Res
 fn heard(connection: &mut client::Connection, said: &str) -> Vec<(Subject, u16)> {
     let (mut at, mut heard) = (0, Vec::new());
     while let Step::Event { consumed, event } = connection.receive(&said.as_bytes()[at..]).unwrap() {
-        heard.push((event.to, event.reply.code().as_u16()));
+        heard.push((event.subject, event.reply.code().as_u16()));
         at += consumed;
     }
     assert_eq!(at, said.len(), "{}", &said[at..]);
@@ -1123,7 +1123,7 @@ fn what_was_offered_before_helo_and_before_tls_is_forgotten() {
     say(&mut connection, "STARTTLS").unwrap();
     heard(&mut connection, "220 go ahead\r\n");
     connection.secured(b"").unwrap();
-    assert!(!connection.offered().chunking && !connection.is_pipelining());
+    assert!(!connection.offered().chunking && !connection.offered().pipelining);
 }
 
 /// "DATA and BDAT commands cannot be used in the same transaction."
@@ -1493,7 +1493,7 @@ fn converse(
         }
         to_client.extend(outcome.said.drain(..delivery.min(outcome.said.len())));
         while let Step::Event { consumed, event } = client.receive(&to_client).unwrap() {
-            told.push((event.to, event.reply.code().as_u16()));
+            told.push((event.subject, event.reply.code().as_u16()));
             to_client.drain(..consumed);
         }
     }

@@ -753,7 +753,7 @@ proptest! {
         prop_assert_eq!(read, offered);
         let lists = |wanted| server.capabilities().any(|capability| capability == wanted);
         prop_assert_eq!(client.offered().chunking, lists(Capability::Chunking));
-        prop_assert_eq!(client.is_pipelining(), lists(Capability::Pipelining));
+        prop_assert_eq!(client.offered().pipelining, lists(Capability::Pipelining));
         let offers_starttls = lists(Capability::StartTls);
         prop_assert!(!(tls && offers_starttls));
     }
@@ -899,7 +899,7 @@ fn atrn_turns_the_roles_of_a_client_that_has_logged_in() {
     let mut server = after(offering(extended()), &["EHLO c"]);
     assert_eq!(refusal(&server, "ATRN a.example"), Some(530));
     ask(&mut server, "AUTH PLAIN =", Code::AUTHENTICATED);
-    ask(&mut server, "ATRN a.example", Code::MAILBOX_BUSY);
+    ask(&mut server, "ATRN a.example", Code::MAILBOX_TEMPORARILY_UNAVAILABLE);
     assert_eq!((server.state(), server.is_turned()), (State::Ready, false));
     ask(&mut server, "ATRN a.example,b.example", Code::OK);
     assert_eq!((server.state(), server.is_turned(), server.is_closed()), (State::Turned, true, false));

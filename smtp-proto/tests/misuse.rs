@@ -20,7 +20,7 @@ fn replies() -> Vec<Reply<'static>> {
         Reply::challenge_of(b"x"),
         Reply::new(Code::START_MAIL_INPUT, "go on").with_enhanced(2, 0, 0),
         Reply::new(Code::NOT_AVAILABLE, "no").with_enhanced(4, 3, 2),
-        Reply::new(Code::MAILBOX_BUSY, "not now"),
+        Reply::new(Code::MAILBOX_TEMPORARILY_UNAVAILABLE, "not now"),
         Reply::lines_of(Code::MAILBOX_UNAVAILABLE, vec![Text::EMPTY; 3]),
         Reply::new(Code::OK, LONG),
     ]
@@ -556,10 +556,10 @@ fn a_client_without_pipelining_waits_for_each_reply() {
 #[test]
 fn a_misuse_of_tls_ends_nothing() {
     let mut connection = ready(Limits::default());
-    assert_eq!(connection.secured(b""), Err(Error::Misuse(Misuse::NotHandedOver)));
-    assert_eq!(connection.secured(b"x"), Err(Error::Misuse(Misuse::NotHandedOver)));
+    assert_eq!(connection.secured(b""), Err(Error::Misuse(Misuse::TlsNotWanted)));
+    assert_eq!(connection.secured(b"x"), Err(Error::Misuse(Misuse::TlsNotWanted)));
     connection.send(&Command::Quit, &mut Vec::new()).unwrap();
     let mut connection = after(&["EHLO a"]);
-    assert_eq!(connection.secured(b""), Err(Error::Misuse(Misuse::NotHandedOver)));
+    assert_eq!(connection.secured(b""), Err(Error::Misuse(Misuse::TlsNotWanted)));
     assert_eq!(connection.state(), State::Ready);
 }

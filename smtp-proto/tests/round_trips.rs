@@ -5,8 +5,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use postrider_smtp_proto::{
-    Address, AddressLiteral, Argument, Body, Capability, ClientName, Code, Command, Domain, EnhancedCode, ForwardPath,
-    Host, Mailbox, Mechanism, Parameters, Path, Postmaster, Reply, ReversePath, Secret, Submitter, Text,
+    AddressLiteral, Argument, Body, Capability, ClientName, Code, Command, Domain, EnhancedCode, ForwardPath, Host,
+    LiteralAddress, Mailbox, Mechanism, Parameters, Path, Postmaster, Reply, ReversePath, Secret, Submitter, Text,
 };
 use proptest::prelude::*;
 
@@ -105,6 +105,18 @@ impl Parts {
             Command::Vrfy(argument),
         ]
     }
+}
+
+#[test]
+fn the_text_of_a_path_is_all_of_it() {
+    for path in ["<@a,@b:\"x y\\\"\"@[IPv6:::1]>", "<PostMaster>", "<gr\u{fc}n@b\u{fc}cher.example>"] {
+        let read = ForwardPath::new(path).unwrap();
+        assert_eq!(format!("<{}>", read.as_str()), path);
+        assert_eq!(read.as_bytes(), read.as_str().as_bytes());
+    }
+    let route = ReversePath::new("<@a:b@c>").unwrap();
+    assert_eq!((route.as_str(), route.to_string().as_str()), ("@a:b@c", "<b@c>"));
+    assert_eq!(ReversePath::Null.as_str(), "");
 }
 
 fn line_of(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
@@ -238,9 +250,9 @@ proptest! {
     #[test]
     fn addresses_are_read_as_they_are_written(v4 in any::<Ipv4Addr>(), v6 in any::<Ipv6Addr>(), tag in "[a-z]{1,5}[0-9]", content in "[!-Z^-~]{1,20}") {
         let address = |literal: &str| format!("{:?}", AddressLiteral::new(literal).unwrap().address());
-        prop_assert_eq!(address(&format!("[{v4}]")), format!("{:?}", Address::V4(v4)));
-        prop_assert_eq!(address(&format!("[ipv6:{v6}]")), format!("{:?}", Address::V6(v6)));
-        let general = Address::General(tag.as_bytes(), content.as_bytes());
+        prop_assert_eq!(address(&format!("[{v4}]")), format!("{:?}", LiteralAddress::V4(v4)));
+        prop_assert_eq!(address(&format!("[ipv6:{v6}]")), format!("{:?}", LiteralAddress::V6(v6)));
+        let general = LiteralAddress::General(tag.as_bytes(), content.as_bytes());
         prop_assert_eq!(address(&format!("[{tag}:{content}]")), format!("{general:?}"));
     }
 
