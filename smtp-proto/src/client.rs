@@ -31,9 +31,9 @@ pub struct Config {
 /// What a server did.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event<'b> {
-    /// What it answers.
+    /// What the reply answers.
     pub subject: Subject,
-    /// The answer.
+    /// The server's words.
     pub reply: Reply<'b>,
 }
 
@@ -47,11 +47,11 @@ pub enum Subject {
     Content,
     /// The message, for the recipient whose `RCPT` was the `n`th of the transaction, counted from 0: LMTP, or `PRDR`.
     ContentFor(usize),
-    /// Nothing: 421, after which the server closes.
+    /// The reply answers nothing: it is a 421, after which the server closes.
     Closing,
     /// A command. After a 334 to `AUTH` call [`Connection::respond`], after a 354 to `DATA` send the message.
     Command(Verb),
-    /// The connection.
+    /// The reply greets: it answers the connection itself.
     Greeting,
     /// The `n`th `RCPT` of the transaction, counted from 0.
     Recipient(usize),
@@ -281,7 +281,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When none waits.
+    /// When no 334 waits for it.
     pub fn respond(&mut self, line: &SaslLine, out: &mut Vec<u8>) -> Result<(), Misuse> {
         if self.turn != Turn::Challenge {
             return Err(Misuse::NothingToAnswer);

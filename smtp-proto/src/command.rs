@@ -53,7 +53,7 @@ pub enum Command<'b> {
     },
     /// A part of the message is what an IMAP server has there. [RFC 4468 section 3](https://www.rfc-editor.org/rfc/rfc4468#section-3).
     Burl {
-        /// Where.
+        /// Where the part is, `imap://harry@gryffindor.example.com/outbox;uid=25627` for one.
         url: Url<'b>,
         /// Whether the message ends with it.
         last: bool,
@@ -76,7 +76,7 @@ pub enum Command<'b> {
     Mail {
         /// Where reports go.
         from: ReversePath<'b>,
-        /// What extensions add.
+        /// What extensions add, `SIZE=1000` for one.
         parameters: Parameters<'b>,
     },
     /// Nothing; what follows the keyword means nothing. [RFC 5321 section 4.1.1.9](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.9).
@@ -87,9 +87,9 @@ pub enum Command<'b> {
     Quit,
     /// Add a recipient. [RFC 5321 section 4.1.1.3](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.3).
     Rcpt {
-        /// Who.
+        /// The recipient: `<a@b.example>`, `<postmaster>`.
         to: ForwardPath<'b>,
-        /// What extensions add.
+        /// What extensions add, `NOTIFY=NEVER` for one.
         parameters: Parameters<'b>,
     },
     /// Forget the transaction. [RFC 5321 section 4.1.1.5](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.5).

@@ -39,7 +39,7 @@ pub enum CommandError {
     /// `BY` with a time in which a message cannot be returned. [RFC 2852 section 3](https://www.rfc-editor.org/rfc/rfc2852#section-3).
     #[error("BY needs {seconds} seconds at least to return a message (RFC 2852 section 3)")]
     ByTooSoon {
-        /// What was announced.
+        /// What `DELIVERBY` announced.
         seconds: u32,
     },
     /// How many octets follow a `BDAT` cannot be read, nor so where the next command begins: the connection closes once this is answered.
@@ -68,7 +68,7 @@ pub enum CommandError {
     OutOfPlace {
         /// The command.
         verb: Verb,
-        /// Why not here.
+        /// Why it does not belong here.
         place: Place,
     },
     /// The parameter belongs to an extension that is not among those [offered](crate::Extensions), or to another command.
@@ -161,7 +161,7 @@ pub enum ContentFault {
     /// A CR or LF that is not part of a CRLF, with [`LineEndings::Reject`](crate::LineEndings::Reject).
     #[error("bare {} in the message at octet {at}, only CRLF is allowed (RFC 5321 section 2.3.8)", name(*stray))]
     LineEnding {
-        /// Which.
+        /// The octet that stands alone.
         stray: Stray,
         /// Octets of the message before it.
         at: u64,
@@ -200,10 +200,10 @@ pub enum Error {
     /// The peer speaks another protocol: TLS where plain text was expected, or HTTP.
     #[error("the peer speaks {protocol}, not SMTP")]
     ForeignProtocol {
-        /// Which.
+        /// The protocol's name, `TLS` for one.
         protocol: &'static str,
     },
-    /// The connection was used wrongly.
+    /// The call was wrong. It alone of these ends nothing.
     #[error(transparent)]
     Misuse(#[from] Misuse),
     /// Octets arrived in plain text after `STARTTLS` and before TLS: somebody in the middle may have put them there.
@@ -242,9 +242,9 @@ pub enum ReplyError {
     /// The lines have different codes.
     #[error("reply with the codes {first} and {other} (RFC 5321 section 4.2.1)")]
     Mismatch {
-        /// That of the first line.
+        /// The code of the first line.
         first: Code,
-        /// That of another.
+        /// The code of another line.
         other: Code,
     },
     /// A CR, LF or NUL within a line.
@@ -256,7 +256,7 @@ pub enum ReplyError {
         /// Octets allowed.
         limit: usize,
     },
-    /// A 3yz where none may come, or none of those that may.
+    /// A whole reply that cannot answer what was asked: a 3yz where none may come, or to `DATA` a 2yz or another 3yz than 354.
     #[error("reply {0} is not allowed here")]
     Unexpected(Code),
 }
@@ -294,7 +294,7 @@ pub enum Misuse {
     /// The message holds a CR or LF that is not part of a CRLF. What was sent of it cannot be taken back: close the connection.
     #[error("message with a bare {} at octet {at}", name(*stray))]
     LineEnding {
-        /// Which.
+        /// The octet that stands alone.
         stray: Stray,
         /// Octets of the message before it.
         at: u64,
@@ -324,7 +324,7 @@ pub enum Misuse {
     OutOfPlace {
         /// The command.
         verb: Verb,
-        /// Why not here.
+        /// Why it does not belong here.
         place: Place,
     },
     /// Too many commands are waiting.

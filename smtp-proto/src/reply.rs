@@ -184,17 +184,17 @@ impl EnhancedCode {
         Err(ValueError { expected: "an enhanced code 2, 4 or 5 . 0-999 . 0-999 (RFC 3463 section 2)" })
     }
 
-    /// 2, 4 or 5.
+    /// The first number, 2, 4 or 5: that of the reply's [`Code`].
     pub const fn class(self) -> u8 {
         self.class
     }
 
-    /// What it is about: 1 addresses, 2 mailboxes, 3 the system, 4 the network, 5 the protocol, 6 content, 7 security.
+    /// The second number says what it is about: 1 addresses, 2 mailboxes, 3 the system, 4 the network, 5 the protocol, 6 content, 7 security.
     pub const fn subject(self) -> u16 {
         self.subject
     }
 
-    /// More closely.
+    /// The third number says what of the subject it is: in 5.1.1 that there is no such mailbox.
     pub const fn detail(self) -> u16 {
         self.detail
     }
@@ -507,7 +507,7 @@ impl<'b> Reply<'b> {
         Reply { code: Code::CHALLENGE, enhanced: None, text: ReplyText::One(text) }
     }
 
-    /// A reply of its own.
+    /// The same reply, which borrows nothing.
     pub fn into_owned(self) -> Reply<'static> {
         let lines: Vec<_> = self.lines().map(|line| Text::received(line).into_owned()).collect();
         Reply { code: self.code, enhanced: self.enhanced, text: ReplyText::Many(Cow::Owned(lines)) }
@@ -603,7 +603,7 @@ impl ReplyScanner {
     }
 }
 
-/// Code and lines, what is not printable escaped. A challenge is not shown.
+/// On one line: code, enhanced code and the lines of text, each behind a space, and what is not printable escaped. A challenge is not shown.
 impl fmt::Display for Reply<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.code.fmt(f)?;

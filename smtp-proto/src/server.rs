@@ -27,7 +27,7 @@ pub struct Config {
     pub extensions: Extensions,
     /// What a client may cost.
     pub limits: Limits,
-    /// What is forgiven.
+    /// Which mistakes of clients are forgiven.
     pub quirks: Quirks,
     /// What becomes of a CR or LF alone in a message.
     pub line_endings: LineEndings,
@@ -35,13 +35,33 @@ pub struct Config {
     pub lmtp: bool,
     /// Whether `MAIL` needs a login, as on a submission port. [RFC 6409 section 4.3](https://www.rfc-editor.org/rfc/rfc6409#section-4.3).
     pub require_auth: bool,
-    /// Whether `MAIL` and `AUTH` need TLS.
+    /// Whether `MAIL` and `AUTH` need TLS. Without [`Extensions::starttls`] a client in plain text then has no way to go on.
     pub require_tls: bool,
     /// Whether the connection began with TLS ([RFC 8314 section 3.3](https://www.rfc-editor.org/rfc/rfc8314#section-3.3)), so that there is no `STARTTLS`.
     pub tls: bool,
 }
 
 /// What a client did.
+///
+/// What a program keeps of a transaction, its envelope and what has come of the message, it has to begin or forget as the connection does. Which codes
+/// may answer, and what they do; with others [`Connection::send`] gives [`Misuse::DoesNotAnswer`]:
+///
+/// | event | answer | the transaction |
+/// |---|---|---|
+/// | [`Command`](Self::Command): `EHLO`, `HELO`, `LHLO`, `RSET`, `XCLIENT` | 2yz, 4yz, 5yz | 2yz: forgotten |
+/// | `MAIL` | 2yz, 4yz, 5yz | 2yz: begins |
+/// | `RCPT` | 2yz, 4yz, 5yz | 2yz: has one more recipient |
+/// | `DATA` | 354, 4yz, 5yz | 354: the message comes; else as it was |
+/// | `BURL` | 2yz, 4yz, 5yz | 2yz: has a part more, or with `LAST` is over; else forgotten |
+/// | `AUTH`, and [`Sasl`](Self::Sasl) | 334, 2yz, 4yz, 5yz | there is none |
+/// | `QUIT`, and `STARTTLS`, `ATRN` with 2yz | 2yz, 4yz, 5yz | forgotten, with the session |
+/// | any other command | 2yz, 4yz, 5yz | as it was |
+/// | [`Chunk`](Self::Chunk), [`Content`](Self::Content) | none | |
+/// | [`ChunkEnd`](Self::ChunkEnd) | 2yz if there is no fault, 4yz, 5yz | 2yz: goes on; else forgotten |
+/// | [`ContentEnd`](Self::ContentEnd) | 2yz if there is no fault, 4yz, 5yz; 353 with `PRDR` | forgotten after the last reply, whatever it is |
+/// | [`Rejected`](Self::Rejected) | 4yz, 5yz | as it was; of `BDAT` and of [`CommandError::Content`] forgotten |
+///
+/// 421 may answer anything that is answered, and closes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event<'b> {
     /// The message, or a part of it, comes without having been asked for: `BDAT`. It needs no answer, [`ChunkEnd`](Self::ChunkEnd) or
@@ -241,7 +261,7 @@ impl Connection {
     /// `AUTH` and the like must, and the client has sent octets behind it without waiting for its reply.
     ///
     /// Programs that send spam do, and so do attempts to slip commands into the stream of another. Nothing is lost by it here: what came too early is
-    /// decoded once the reply is sent, as what it then is. Whether it is seen depends on how the octets come, which is why it is no event. What comes
+    /// decoded once the reply is sent: behind `DATA` it is the message, behind `NOOP` the next command. Whether it is seen depends on how the octets come, which is why it is no event. What comes
     /// before the greeting is the program's to see: it is there when [`receive`](Self::receive) is [`Paused`](Step::Paused) for the first time.
     pub fn improper_pipelining(&self) -> Option<Verb> {
         self.improper_pipelining

@@ -16,11 +16,11 @@ pub enum State {
     Refused,
     /// The client has not said its name.
     Nameless,
-    /// Between transactions.
+    /// The client has said its name, and there is no transaction.
     Ready,
-    /// In a transaction without a recipient.
+    /// There is a transaction, without a recipient.
     Mail,
-    /// In a transaction with a recipient.
+    /// There is a transaction, with a recipient or more.
     Rcpt,
     /// A part of the message has come, with `BDAT` or `BURL`, and more is to come.
     Chunks,

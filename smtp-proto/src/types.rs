@@ -101,11 +101,11 @@ octet_string!(AddressLiteral);
 /// What an [`AddressLiteral`] holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LiteralAddress<'b> {
-    /// IPv4.
+    /// The address in `[192.0.2.1]`.
     V4(Ipv4Addr),
-    /// IPv6.
+    /// The address in `[IPv6:2001:db8::1]`.
     V6(Ipv6Addr),
-    /// A tag, and what follows its colon.
+    /// The tag in `[tag:content]`, and what follows its colon.
     General(&'b [u8], &'b [u8]),
 }
 
@@ -122,7 +122,7 @@ impl<'b> AddressLiteral<'b> {
         }
     }
 
-    /// The address.
+    /// What stands between the brackets.
     pub fn address(&self) -> LiteralAddress<'b> {
         let inner = self.0.get(1..self.0.len().saturating_sub(1)).unwrap_or_default();
         if let Some(octets) = grammar::ipv4(inner) {
@@ -139,9 +139,9 @@ impl<'b> AddressLiteral<'b> {
 /// Where a mailbox is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Host<'b> {
-    /// At a domain.
+    /// The host has a name.
     Domain(Domain<'b>),
-    /// At an address.
+    /// The host is named by its address.
     Literal(AddressLiteral<'b>),
 }
 
@@ -257,7 +257,7 @@ impl<'b> Mailbox<'b> {
         LocalPart(self.parts().0)
     }
 
-    /// What stands right of it.
+    /// What stands right of the `@`.
     pub const fn host(&self) -> Host<'b> {
         match self.parts().1 {
             literal @ [b'[', ..] => Host::Literal(AddressLiteral(literal)),
@@ -365,7 +365,7 @@ impl<'b> Path<'b> {
         self.split().0
     }
 
-    /// The mailbox.
+    /// The mailbox behind the route.
     pub const fn mailbox(&self) -> Mailbox<'b> {
         Mailbox { octets: self.split().1, at: self.parts.at }
     }
@@ -442,7 +442,7 @@ const MAX_PATH: usize = 256;
 pub enum ReversePath<'b> {
     /// `<>`: nowhere, because this is a report itself. [RFC 5321 section 4.5.5](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.5).
     Null,
-    /// A mailbox.
+    /// `<a@b.example>`: to a mailbox.
     Path(Path<'b>),
 }
 
@@ -562,7 +562,7 @@ impl PartialEq for Postmaster<'_> {
 pub enum ForwardPath<'b> {
     /// `<Postmaster>` without a domain. [RFC 5321 section 4.5.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.1).
     Postmaster(Postmaster<'b>),
-    /// A mailbox.
+    /// `<a@b.example>`: to a mailbox.
     Path(Path<'b>),
 }
 
@@ -729,7 +729,7 @@ impl<'b> QueueName<'b> {
         }
     }
 
-    /// What is named.
+    /// What the name means.
     pub fn queue(&self) -> Queue<'b> {
         self.parsed().unwrap_or(Queue::Named(self.0))
     }
@@ -801,7 +801,7 @@ impl<'b> OtherCommand<'b> {
         self.keyword
     }
 
-    /// What follows it.
+    /// What follows the keyword and its space; empty where nothing does.
     pub fn argument(&self) -> &[u8] {
         self.argument.as_bytes()
     }
@@ -859,7 +859,7 @@ impl<'b> Argument<'b> {
 pub struct Text<'b>(Cow<'b, [u8]>);
 
 impl<'b> Text<'b> {
-    /// No text.
+    /// The text of no octets.
     pub const EMPTY: Self = Self(Cow::Borrowed(b""));
 
     /// Takes `text` as it is.
@@ -894,7 +894,7 @@ impl<'b> Text<'b> {
         &self.0
     }
 
-    /// A text of its own.
+    /// The same text, which borrows nothing.
     pub fn into_owned(self) -> Text<'static> {
         Text(Cow::Owned(self.0.into_owned()))
     }
