@@ -7,10 +7,12 @@ use postrider_text_proto::{Mechanism, Secret, ValueError, parse_initial, put_ini
 
 use crate::error::CommandError;
 use crate::extensions::attributes::Attributes;
+use crate::extensions::burl::Url;
 use crate::extensions::parameters::Parameters;
+use crate::extensions::queues::{DomainList, QueueName};
 use crate::grammar;
 use crate::limits::Quirks;
-use crate::types::{Argument, ClientName, DomainList, ForwardPath, OtherCommand, QueueName, ReversePath, Url};
+use crate::types::{Argument, ClientName, ForwardPath, OtherCommand, ReversePath};
 
 /// A command, with its arguments.
 ///

@@ -1,9 +1,11 @@
 //! What a server may offer beyond the minimal commands, one file per family.
 
 pub(crate) mod attributes;
+pub(crate) mod burl;
 pub(crate) mod dsn;
 pub(crate) mod ehlo;
 pub(crate) mod parameters;
+pub(crate) mod queues;
 pub(crate) mod timing;
 pub(crate) mod xtext;
 

@@ -11,12 +11,13 @@ use ::serde::de::{Deserialize, Deserializer, Error, Visitor};
 use ::serde::ser::{Serialize, Serializer};
 
 use crate::extensions::attributes::Attributes;
+use crate::extensions::burl::Url;
 use crate::extensions::parameters::Parameters;
+use crate::extensions::queues::{DomainList, QueueName};
 use crate::extensions::timing::DateTime;
 use crate::reply::{Code, EnhancedCode, Reply};
 use crate::types::{
-    AddressLiteral, Argument, ClientName, Domain, DomainList, ForwardPath, Mailbox, QueueName, ReversePath, Text, Url,
-    breaks_a_line,
+    AddressLiteral, Argument, ClientName, Domain, ForwardPath, Mailbox, ReversePath, Text, breaks_a_line,
 };
 
 /// As text where they are UTF-8, else as octets, so that nothing is lost.
