@@ -8,8 +8,8 @@ use std::time::Duration;
 use jiff::Zoned;
 use postrider_smtp_proto::server::{ChunkEnd, Config, Connection, ContentEnd, Event};
 use postrider_smtp_proto::{
-    Address, AttributeValue, Attributes, ClientName, Code, Command, Escaped, Extensions, ForwardPath, Host, Limits,
-    Mailbox, Mechanism, Parameters, Reply, ReversePath, SaslLine, Secret, State,
+    AttributeValue, Attributes, ClientName, Code, Command, Escaped, Extensions, ForwardPath, Host, Limits,
+    LiteralAddress, Mailbox, Mechanism, Parameters, Reply, ReversePath, SaslLine, Secret, State,
 };
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -174,7 +174,7 @@ impl Smtp {
             }
             Command::Help(_) => Reply::new(Code::HELP, "see RFC 5321").with_enhanced(2, 0, 0),
             Command::Mail { from, .. } if !self.may_send_as(&from) => {
-                Reply::new(Code::MAILBOX_NAME, "that is not an address of yours").with_enhanced(5, 7, 1)
+                Reply::new(Code::MAILBOX_NAME_NOT_ALLOWED, "that is not an address of yours").with_enhanced(5, 7, 1)
             }
             Command::Mail { .. } if self.role != Role::Lmtp && !self.site.messages.take(self.peer) => {
                 info!(peer = %self.peer, user = self.user(), "too many messages");
@@ -283,8 +283,8 @@ impl Smtp {
         match mailbox.host() {
             Host::Domain(domain) => self.site.config.is_local(domain.as_bytes()),
             Host::Literal(literal) => match literal.address() {
-                Address::V4(address) => self.local == IpAddr::V4(address),
-                Address::V6(address) => self.local == IpAddr::V6(address),
+                LiteralAddress::V4(address) => self.local == IpAddr::V4(address),
+                LiteralAddress::V6(address) => self.local == IpAddr::V6(address),
                 _ => false,
             },
         }
@@ -573,7 +573,7 @@ impl Session for Smtp {
             }
             Event::ChunkEnd(end) => self.chunk_end(end, io),
             Event::ContentEnd(end) => self.content_end(end, io).await,
-            Event::Command(command) => match self.connection.hasty() {
+            Event::Command(command) => match self.connection.improper_pipelining() {
                 Some(verb) if self.role == Role::Relay && verb == command.verb() => {
                     if self.log.take() {
                         info!(peer = %self.peer, %verb, "did not wait for the reply");

@@ -459,7 +459,7 @@ impl Client<'_> {
 fn spelled(event: &client::Event<'_>) -> String {
     let mut octets = Vec::new();
     event.reply.encode(&mut octets);
-    format!("{:?} {}", event.to, octets.escape_ascii())
+    format!("{:?} {}", event.subject, octets.escape_ascii())
 }
 
 /// How many octets wait when a server speaks unasked is the network's choice.

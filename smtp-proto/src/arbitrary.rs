@@ -10,7 +10,7 @@ use crate::command::Command;
 use crate::extensions::attributes::Attributes;
 use crate::extensions::parameters::Parameters;
 use crate::reply::{Code, EnhancedCode, Reply};
-use crate::types::{AddressLiteral, ClientName, Domain, ForwardPath, Mailbox, ReversePath, Text};
+use crate::types::{AddressLiteral, Argument, ClientName, Domain, ForwardPath, Mailbox, ReversePath, Text};
 
 /// Octets from the fuzzer that the type reads.
 macro_rules! read {
@@ -26,7 +26,7 @@ macro_rules! read {
     };
 }
 
-read!(AddressLiteral, Attributes, ClientName, Domain, ForwardPath, Mailbox, Parameters, ReversePath);
+read!(AddressLiteral, Argument, Attributes, ClientName, Domain, ForwardPath, Mailbox, Parameters, ReversePath);
 
 impl<'a> Arbitrary<'a> for Command<'a> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {

@@ -31,9 +31,9 @@ pub struct Config {
 /// What a server did.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event<'b> {
-    /// What it answered.
-    pub to: Subject,
-    /// The answer.
+    /// What the reply answers.
+    pub subject: Subject,
+    /// The server's words.
     pub reply: Reply<'b>,
 }
 
@@ -47,11 +47,11 @@ pub enum Subject {
     Content,
     /// The message, for the recipient whose `RCPT` was the `n`th of the transaction, counted from 0: LMTP, or `PRDR`.
     ContentFor(usize),
-    /// Nothing: 421, after which the server closes.
+    /// The reply answers nothing: it is a 421, after which the server closes.
     Closing,
     /// A command. After a 334 to `AUTH` call [`Connection::respond`], after a 354 to `DATA` send the message.
     Command(Verb),
-    /// The connection.
+    /// The reply greets: it answers the connection itself.
     Greeting,
     /// The `n`th `RCPT` of the transaction, counted from 0.
     Recipient(usize),
@@ -164,7 +164,7 @@ impl Connection {
     pub fn send(&mut self, command: &Command<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
         let verb = command.verb();
         if verb == Verb::Bdat {
-            return Err(Misuse::NoContent);
+            return Err(Misuse::BareBdat);
         }
         self.may_send(verb)?;
         self.announces_utf8(command)?;
@@ -281,7 +281,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When none waits.
+    /// When no 334 waits for it.
     pub fn respond(&mut self, line: &SaslLine, out: &mut Vec<u8>) -> Result<(), Misuse> {
         if self.turn != Turn::Challenge {
             return Err(Misuse::NothingToAnswer);
@@ -342,11 +342,11 @@ impl Connection {
             // It is too early to be meant: it is read when the message has been sent.
             return Ok(Step::Paused);
         }
-        let to = self.replied(&reply, input.len())?;
+        let subject = self.replied(&reply, input.len())?;
         if reply.code() == Code::NOT_AVAILABLE {
             self.session.close();
         }
-        Ok(Step::Event { consumed, event: Event { to, reply } })
+        Ok(Step::Event { consumed, event: Event { subject, reply } })
     }
 
     /// What a reply answers, and what it changes.
@@ -505,7 +505,7 @@ impl Connection {
     /// When `unread` is not empty, or no `STARTTLS` was accepted.
     pub fn secured(&mut self, unread: &[u8]) -> Result<(), Error> {
         if !self.wants_tls() {
-            return Err(Error::Misuse(Misuse::NotHandedOver));
+            return Err(Error::Misuse(Misuse::TlsNotWanted));
         }
         if !unread.is_empty() {
             self.session.close();
@@ -518,12 +518,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether TLS is to be set up now.
+    /// Whether TLS is to be set up now, once `out` is written.
     pub fn wants_tls(&self) -> bool {
         self.session.state() == State::Tls
     }
 
-    /// Whether the session is over.
+    /// Whether the session is over: write out what is owed and close.
     pub fn is_closed(&self) -> bool {
         self.session.state() == State::Closed
     }
@@ -536,11 +536,6 @@ impl Connection {
     /// Whether the server waits for a message: call [`content`](Self::content) and [`end_of_content`](Self::end_of_content).
     pub fn wants_content(&self) -> bool {
         self.turn == Turn::Content
-    }
-
-    /// Whether commands may be sent before earlier ones are answered.
-    pub fn is_pipelining(&self) -> bool {
-        self.offered.pipelining
     }
 
     /// Commands that were sent and have no reply; a message has one more.
@@ -558,7 +553,7 @@ impl Connection {
         &self.offered
     }
 
-    /// Whether the roles are reversed now: make a [`server::Connection`](crate::server::Connection) on the same stream.
+    /// Whether the roles are to be reversed now, once `out` is written: make a [`server::Connection`](crate::server::Connection) on the same stream.
     pub fn is_turned(&self) -> bool {
         self.session.state() == State::Turned
     }
@@ -573,12 +568,14 @@ impl Connection {
         self.session.state()
     }
 
-    /// How long the server may take for its next reply.
+    /// How long the server may take for its next reply; while the message is sent with [`content`](Self::content), how long it may take to accept each
+    /// write.
     ///
-    /// [RFC 5321 section 4.5.3.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2): 2 minutes for `DATA`, 10 for a message,
-    /// 5 for all else; [RFC 2645 section 5.2.1](https://www.rfc-editor.org/rfc/rfc2645#section-5.2.1): 10 for `ATRN`.
+    /// [RFC 5321 section 4.5.3.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2): 2 minutes for `DATA`, 3 for a piece of the message, 10 for the
+    /// reply to its end, 5 for all else; [RFC 2645 section 5.2.1](https://www.rfc-editor.org/rfc/rfc2645#section-5.2.1): 10 for `ATRN`.
     pub fn timeout(&self) -> Duration {
         let minutes = match (self.turn, self.waiting.front()) {
+            (Turn::Content, _) => 3,
             (Turn::ContentReply | Turn::PerRecipient, _) => 10,
             (_, Some(sent)) if sent.last || sent.verb == Verb::Atrn => 10,
             (_, Some(Sent { verb: Verb::Data, .. })) => 2,

@@ -7,10 +7,12 @@ use postrider_text_proto::{Mechanism, Secret, ValueError, parse_initial, put_ini
 
 use crate::error::CommandError;
 use crate::extensions::attributes::Attributes;
+use crate::extensions::burl::Url;
 use crate::extensions::parameters::Parameters;
-use crate::grammar::{self, Class};
+use crate::extensions::queues::{DomainList, QueueName};
+use crate::grammar;
 use crate::limits::Quirks;
-use crate::types::{ClientName, DomainList, ForwardPath, OtherCommand, QueueName, ReversePath, Text, Url};
+use crate::types::{Argument, ClientName, ForwardPath, OtherCommand, ReversePath};
 
 /// A command, with its arguments.
 ///
@@ -53,7 +55,7 @@ pub enum Command<'b> {
     },
     /// A part of the message is what an IMAP server has there. [RFC 4468 section 3](https://www.rfc-editor.org/rfc/rfc4468#section-3).
     Burl {
-        /// Where.
+        /// Where the part is, `imap://harry@gryffindor.example.com/outbox;uid=25627` for one.
         url: Url<'b>,
         /// Whether the message ends with it.
         last: bool,
@@ -65,31 +67,31 @@ pub enum Command<'b> {
     /// Send what waits for this host. [RFC 1985 section 5](https://www.rfc-editor.org/rfc/rfc1985#section-5).
     Etrn(QueueName<'b>),
     /// Expand a mailing list. [RFC 5321 section 4.1.1.7](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.7).
-    Expn(Text<'b>),
+    Expn(Argument<'b>),
     /// The client's name. [RFC 5321 section 4.1.1.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.1).
     Helo(ClientName<'b>),
     /// Help on a subject, or on anything. [RFC 5321 section 4.1.1.8](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.8).
-    Help(Text<'b>),
+    Help(Option<Argument<'b>>),
     /// `EHLO` of LMTP. [RFC 2033 section 4.1](https://www.rfc-editor.org/rfc/rfc2033#section-4.1).
     Lhlo(ClientName<'b>),
     /// Begin a mail transaction. [RFC 5321 section 4.1.1.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.2).
     Mail {
         /// Where reports go.
         from: ReversePath<'b>,
-        /// What extensions add.
+        /// What extensions add, `SIZE=1000` for one.
         parameters: Parameters<'b>,
     },
     /// Nothing; what follows the keyword means nothing. [RFC 5321 section 4.1.1.9](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.9).
-    Noop(Text<'b>),
+    Noop(Option<Argument<'b>>),
     /// A command this crate does not know.
     Other(OtherCommand<'b>),
     /// End the session. [RFC 5321 section 4.1.1.10](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.10).
     Quit,
     /// Add a recipient. [RFC 5321 section 4.1.1.3](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.3).
     Rcpt {
-        /// Who.
+        /// The recipient: `<a@b.example>`, `<postmaster>`.
         to: ForwardPath<'b>,
-        /// What extensions add.
+        /// What extensions add, `NOTIFY=NEVER` for one.
         parameters: Parameters<'b>,
     },
     /// Forget the transaction. [RFC 5321 section 4.1.1.5](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.5).
@@ -97,7 +99,7 @@ pub enum Command<'b> {
     /// Start TLS. [RFC 3207 section 4](https://www.rfc-editor.org/rfc/rfc3207#section-4).
     StartTls,
     /// Is there such a user? [RFC 5321 section 4.1.1.6](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.6).
-    Vrfy(Text<'b>),
+    Vrfy(Argument<'b>),
     /// Take this for the client's address, name and so on, and begin anew. [Postfix](https://www.postfix.org/XCLIENT_README.html).
     Xclient(Attributes<'b>),
     /// For the log: where the message came from. [Postfix](https://www.postfix.org/XFORWARD_README.html).
@@ -268,7 +270,7 @@ impl<'b> Command<'b> {
         Self::parse_with(line, Quirks::default())
     }
 
-    /// Reads a command, forgiving what `quirks` names. Spaces at the end mean nothing
+    /// Reads a command, forgiving what `quirks` names. Spaces and tabs at the end mean nothing
     /// ([RFC 5321 section 4.1.1](https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1)).
     ///
     /// # Errors
@@ -276,7 +278,7 @@ impl<'b> Command<'b> {
     /// As for [`parse`](Self::parse).
     #[inline]
     pub fn parse_with(line: &'b [u8], quirks: Quirks) -> Result<Self, CommandError> {
-        let line = line.trim_ascii_end();
+        let line = without_space_behind(line);
         let (verb, rest) = Verb::split_from(line);
         match verb {
             Verb::Mail => mail(argument(verb, rest)?, quirks),
@@ -285,10 +287,10 @@ impl<'b> Command<'b> {
             Verb::Ehlo => client_name(verb, rest).map(Self::Ehlo),
             Verb::Helo => client_name(verb, rest).map(Self::Helo),
             Verb::Lhlo => client_name(verb, rest).map(Self::Lhlo),
-            Verb::Expn => text(verb, argument(verb, rest)?).map(Self::Expn),
-            Verb::Vrfy => text(verb, argument(verb, rest)?).map(Self::Vrfy),
-            Verb::Help => text(verb, rest.unwrap_or_default()).map(Self::Help),
-            Verb::Noop => text(verb, rest.unwrap_or_default()).map(Self::Noop),
+            Verb::Expn => value(verb, Argument::new(argument(verb, rest)?)).map(Self::Expn),
+            Verb::Vrfy => value(verb, Argument::new(argument(verb, rest)?)).map(Self::Vrfy),
+            Verb::Help => rest.map(|rest| value(verb, Argument::new(rest))).transpose().map(Self::Help),
+            Verb::Noop => rest.map(|rest| value(verb, Argument::new(rest))).transpose().map(Self::Noop),
             Verb::Data | Verb::Quit | Verb::Rset | Verb::StartTls => match (rest, verb) {
                 (Some(_), _) => Err(CommandError::UnexpectedArgument { verb }),
                 (None, Verb::Data) => Ok(Self::Data),
@@ -367,10 +369,9 @@ impl<'b> Command<'b> {
                 }
             }
             Self::Xclient(attributes) | Self::Xforward(attributes) => put(attributes.as_bytes(), out),
-            Self::Expn(text) | Self::Help(text) | Self::Noop(text) | Self::Vrfy(text) => {
-                if !text.as_bytes().is_empty() {
-                    put(text.as_bytes(), out);
-                }
+            Self::Expn(argument) | Self::Vrfy(argument) => put(argument.as_bytes(), out),
+            Self::Help(argument) | Self::Noop(argument) => {
+                argument.iter().for_each(|argument| put(argument.as_bytes(), out))
             }
             Self::Mail { from, parameters } => {
                 out.extend_from_slice(b" FROM:");
@@ -386,6 +387,22 @@ impl<'b> Command<'b> {
         }
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// What `trim_ascii_end` also takes, CR, LF and form feed, is no white space of SMTP.
+#[inline]
+fn without_space_behind(mut line: &[u8]) -> &[u8] {
+    while let [front @ .., b' ' | b'\t'] = line {
+        line = front;
+    }
+    line
+}
+
+fn without_space_before(mut path: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = path {
+        path = rest;
+    }
+    path
 }
 
 fn put(argument: &[u8], out: &mut Vec<u8>) {
@@ -436,7 +453,7 @@ fn after_to(arguments: &[u8]) -> Option<&[u8]> {
 }
 
 fn unspaced(path: &[u8], quirks: Quirks) -> &[u8] {
-    if quirks.space_before_path { path.trim_ascii_start() } else { path }
+    if quirks.space_before_path { without_space_before(path) } else { path }
 }
 
 /// ```abnf
@@ -484,16 +501,4 @@ fn value<T>(verb: Verb, value: Result<T, ValueError>) -> Result<T, CommandError>
 
 fn client_name(verb: Verb, rest: Option<&[u8]>) -> Result<ClientName<'_>, CommandError> {
     value(verb, ClientName::new(argument(verb, rest)?))
-}
-
-/// ```abnf
-/// String = Atom / Quoted-string
-/// ```
-///
-/// Taken as any text: what it means is the server's business, and nothing of it is lost.
-fn text(verb: Verb, octets: &[u8]) -> Result<Text<'_>, CommandError> {
-    if !grammar::all_or_utf8(octets, Class::TEXT) {
-        return Err(CommandError::BadArgument { verb, expected: "text without control characters" });
-    }
-    Ok(Text::received(octets))
 }

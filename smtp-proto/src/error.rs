@@ -18,7 +18,7 @@ pub enum CommandError {
         verb: Verb,
     },
     /// An argument does not follow its grammar.
-    #[error("{verb} wants {expected}")]
+    #[error("{verb} needs {expected}")]
     BadArgument {
         /// The command.
         verb: Verb,
@@ -26,7 +26,7 @@ pub enum CommandError {
         expected: &'static str,
     },
     /// A parameter's value does not follow its grammar.
-    #[error("{keyword} wants {expected}")]
+    #[error("{keyword} needs {expected}")]
     BadParameter {
         /// The parameter.
         keyword: &'static str,
@@ -37,13 +37,13 @@ pub enum CommandError {
     #[error("response is not base64 (RFC 4648 section 4)")]
     Base64,
     /// `BY` with a time in which a message cannot be returned. [RFC 2852 section 3](https://www.rfc-editor.org/rfc/rfc2852#section-3).
-    #[error("BY wants {seconds} seconds at least to return a message (RFC 2852 section 3)")]
+    #[error("BY needs {seconds} seconds at least to return a message (RFC 2852 section 3)")]
     ByTooSoon {
-        /// What was announced.
+        /// What `DELIVERBY` announced.
         seconds: u32,
     },
     /// How many octets follow a `BDAT` cannot be read, nor so where the next command begins: the connection closes once this is answered.
-    #[error("BDAT wants a size in octets below 2^64, and LAST or nothing (RFC 3030 section 2)")]
+    #[error("BDAT needs a size in octets below 2^64, and LAST or nothing (RFC 3030 section 2)")]
     ChunkSize,
     /// More chunks were refused than a client can have sent in good faith: the connection closes once this is answered.
     #[error("too many chunks that do not belong to a message")]
@@ -71,8 +71,16 @@ pub enum CommandError {
     OutOfPlace {
         /// The command.
         verb: Verb,
-        /// Why not here.
+        /// Why it does not belong here.
         place: Place,
+    },
+    /// The parameter belongs to an extension that is not among those [offered](crate::Extensions), or to another command.
+    #[error("{parameter} is not offered with {verb}")]
+    ParameterNotOffered {
+        /// The command.
+        verb: Verb,
+        /// The parameter's keyword, of `BODY=BINARYMIME` its value too.
+        parameter: &'static str,
     },
     /// The declared size is above the limit.
     #[error("message of {size} octets exceeds the limit of {limit}")]
@@ -100,14 +108,14 @@ pub enum CommandError {
         /// The command.
         verb: Verb,
     },
-    /// No command of SMTP.
+    /// No command of SMTP. What it was is not said: it may be a password, behind an `AUTH` that was refused.
     #[error("unknown command")]
     UnknownCommand,
-    /// The mechanism is not among those offered.
+    /// The mechanism is not among those offered. Which it was is not said: it may be a password in the wrong place.
     #[error("mechanism is not offered")]
     UnknownMechanism,
-    /// A parameter of an extension that is not offered.
-    #[error("{verb} with a parameter that is not offered")]
+    /// A parameter that nobody knows here.
+    #[error("{verb} with a parameter that is not known")]
     UnknownParameter {
         /// The command.
         verb: Verb,
@@ -136,15 +144,15 @@ impl CommandError {
             Self::MissingArgument { .. } | Self::UnexpectedArgument { .. } => (Code::ARGUMENT_ERROR, 5, 5, 4),
             Self::NotOffered { .. } => (Code::NOT_IMPLEMENTED, 5, 5, 1),
             // RFC 2033 section 4.1: as any command that does not exist.
-            Self::OutOfPlace { place: Place::OtherProtocol, .. } => (Code::SYNTAX_ERROR, 5, 5, 1),
+            Self::OutOfPlace { place: Place::WithinLmtp | Place::WithinSmtp, .. } => (Code::SYNTAX_ERROR, 5, 5, 1),
             Self::OutOfPlace { .. } => (Code::BAD_SEQUENCE, 5, 5, 1),
             Self::TooLarge { .. } => (Code::TOO_LARGE, 5, 3, 4),
             Self::TooManyRecipients { .. } => (Code::INSUFFICIENT_STORAGE, 4, 5, 3),
             Self::UnknownMechanism => (Code::PARAMETER_NOT_IMPLEMENTED, 5, 5, 4),
-            Self::UnknownParameter { .. } => (Code::PARAMETERS_UNKNOWN, 5, 5, 4),
+            Self::ParameterNotOffered { .. } | Self::UnknownParameter { .. } => (Code::PARAMETERS_UNKNOWN, 5, 5, 4),
             // RFC 6531 section 3.5 has a code for each.
             Self::Utf8NotAnnounced { verb: Verb::Mail } => (Code::MAILBOX_UNAVAILABLE, 5, 6, 7),
-            Self::Utf8NotAnnounced { .. } => (Code::MAILBOX_NAME, 5, 6, 7),
+            Self::Utf8NotAnnounced { .. } => (Code::MAILBOX_NAME_NOT_ALLOWED, 5, 6, 7),
         };
         Reply::new(code, &alloc::format!("{self}")).with_enhanced(class, subject, detail).into_owned()
     }
@@ -155,9 +163,9 @@ impl CommandError {
 #[non_exhaustive]
 pub enum ContentFault {
     /// A CR or LF that is not part of a CRLF, with [`LineEndings::Reject`](crate::LineEndings::Reject).
-    #[error("bare {} in the message at octet {at}, only CRLF is allowed (RFC 5321 section 2.3.8)", match stray { Stray::Cr => "CR", Stray::Lf => "LF" })]
+    #[error("bare {} in the message at octet {at}, only CRLF is allowed (RFC 5321 section 2.3.8)", name(*stray))]
     LineEnding {
-        /// Which.
+        /// The octet that stands alone.
         stray: Stray,
         /// Octets of the message before it.
         at: u64,
@@ -168,6 +176,13 @@ pub enum ContentFault {
         /// Octets taken.
         limit: u64,
     },
+}
+
+const fn name(stray: Stray) -> &'static str {
+    match stray {
+        Stray::Cr => "CR",
+        Stray::Lf => "LF",
+    }
 }
 
 impl ContentFault {
@@ -189,10 +204,10 @@ pub enum Error {
     /// The peer speaks another protocol: TLS where plain text was expected, or HTTP.
     #[error("the peer speaks {protocol}, not SMTP")]
     ForeignProtocol {
-        /// Which.
+        /// The protocol's name, `TLS` for one.
         protocol: &'static str,
     },
-    /// The connection was used wrongly.
+    /// The call was wrong. It alone of these ends nothing.
     #[error(transparent)]
     Misuse(#[from] Misuse),
     /// Octets arrived in plain text after `STARTTLS` and before TLS: somebody in the middle may have put them there.
@@ -231,9 +246,9 @@ pub enum ReplyError {
     /// The lines have different codes.
     #[error("reply with the codes {first} and {other} (RFC 5321 section 4.2.1)")]
     Mismatch {
-        /// That of the first line.
+        /// The code of the first line.
         first: Code,
-        /// That of another.
+        /// The code of another line.
         other: Code,
     },
     /// A CR, LF or NUL within a line.
@@ -245,8 +260,8 @@ pub enum ReplyError {
         /// Octets allowed.
         limit: usize,
     },
-    /// A 3yz where none may come, or none of those that may.
-    #[error("{0} does not answer here")]
+    /// A whole reply that cannot answer what was asked: a 3yz where none may come, or to `DATA` a 2yz or another 3yz than 354.
+    #[error("reply {0} is not allowed here")]
     Unexpected(Code),
 }
 
@@ -260,11 +275,14 @@ pub enum Misuse {
         /// The command that waits.
         verb: Verb,
     },
+    /// `BDAT` goes out with its octets: [`chunk`](crate::client::Connection::chunk) sends both.
+    #[error("BDAT without its octets: `chunk` sends both")]
+    BareBdat,
     /// The connection is closed.
     #[error("the connection is closed")]
     Closed,
     /// The reply does not fit what is to be answered.
-    #[error("{code} does not answer here")]
+    #[error("reply {code} is not allowed here")]
     DoesNotAnswer {
         /// What was to be sent.
         code: Code,
@@ -277,6 +295,14 @@ pub enum Misuse {
         /// What is wrong with the message.
         fault: ContentFault,
     },
+    /// The message holds a CR or LF that is not part of a CRLF. What was sent of it cannot be taken back: close the connection.
+    #[error("message with a bare {} at octet {at}", name(*stray))]
+    LineEnding {
+        /// The octet that stands alone.
+        stray: Stray,
+        /// Octets of the message before it.
+        at: u64,
+    },
     /// The line would be longer than the protocol allows.
     #[error("line of {len} octets exceeds the limit of {limit}")]
     LineTooLong {
@@ -285,15 +311,7 @@ pub enum Misuse {
         /// Octets allowed.
         limit: usize,
     },
-    /// The message holds a CR or LF that is not part of a CRLF. What was sent of it cannot be taken back: close the connection.
-    #[error("message with a bare {} at octet {at}", match stray { Stray::Cr => "CR", Stray::Lf => "LF" })]
-    LineEnding {
-        /// Which.
-        stray: Stray,
-        /// Octets of the message before it.
-        at: u64,
-    },
-    /// The server has not asked for a message, or it is asked for otherwise: with [`chunk`](crate::client::Connection::chunk) goes what `BDAT` announces.
+    /// The server has not asked for a message.
     #[error("no message is asked for")]
     NoContent,
     /// The server does not list the extension.
@@ -302,9 +320,6 @@ pub enum Misuse {
         /// The command.
         verb: Verb,
     },
-    /// TLS was not asked for.
-    #[error("TLS was not asked for")]
-    NotHandedOver,
     /// There is nothing to answer.
     #[error("no command waits for a reply")]
     NothingToAnswer,
@@ -313,7 +328,7 @@ pub enum Misuse {
     OutOfPlace {
         /// The command.
         verb: Verb,
-        /// Why not here.
+        /// Why it does not belong here.
         place: Place,
     },
     /// Too many commands are waiting.
@@ -322,6 +337,9 @@ pub enum Misuse {
         /// How many may.
         limit: usize,
     },
+    /// No `STARTTLS` was accepted, after which TLS would be set up.
+    #[error("TLS was not asked for")]
+    TlsNotWanted,
     /// A path in UTF-8 without `SMTPUTF8`.
     #[error("{verb} with a path that is not ASCII, without SMTPUTF8 (RFC 6531 section 3.4)")]
     Utf8NotAnnounced {

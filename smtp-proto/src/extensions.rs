@@ -1,11 +1,13 @@
 //! What a server may offer beyond the minimal commands, one file per family.
 
 pub(crate) mod attributes;
+pub(crate) mod burl;
 pub(crate) mod dsn;
 pub(crate) mod ehlo;
 pub(crate) mod keyword;
 pub(crate) mod parameter_list;
 pub(crate) mod parameters;
+pub(crate) mod queues;
 pub(crate) mod timing;
 pub(crate) mod written;
 pub(crate) mod xtext;
@@ -224,11 +226,15 @@ impl Extensions {
         let offered = |keyword: Keyword| {
             keyword.verb() == verb && self.takes(keyword, session) || self.adds(keyword.as_str().as_bytes(), verb)
         };
-        if !parameters.keywords().all(offered) || !parameters.others().all(|keyword| self.adds(keyword, verb)) {
+        let refused = |parameter| Err(CommandError::ParameterNotOffered { verb, parameter });
+        if let Some(keyword) = parameters.keywords().find(|keyword| !offered(*keyword)) {
+            return refused(keyword.as_str());
+        }
+        if !parameters.others().all(|keyword| self.adds(keyword, verb)) {
             return Err(unknown);
         }
         if parameters.body() == Some(Body::BinaryMime) && !(self.chunking && self.binary_mime) {
-            return Err(unknown);
+            return refused("BODY=BINARYMIME");
         }
         if !self.smtputf8 && !parameters.as_bytes().is_ascii() {
             return Err(CommandError::Utf8NotAnnounced { verb });

@@ -32,10 +32,12 @@ pub use postrider_text_proto::{
 pub use crate::command::{Command, Verb};
 pub use crate::error::{CommandError, ContentFault, Error, Misuse, ReplyError};
 pub use crate::extensions::attributes::{Attribute, AttributeList, AttributeValue, Attributes};
+pub use crate::extensions::burl::Url;
 pub use crate::extensions::dsn::{Notify, OriginalRecipient, Ret};
 pub use crate::extensions::ehlo::{Capability, FutureRelease, ServerLimits};
 pub use crate::extensions::parameter_list::ParameterList;
 pub use crate::extensions::parameters::{AuthParameter, Body, Parameter, Parameters};
+pub use crate::extensions::queues::{DomainList, Queue, QueueName};
 pub use crate::extensions::timing::{ByMode, DateTime, DeliverBy, Hold, Otherwise, ValidSince};
 pub use crate::extensions::{Extensions, OtherExtension};
 pub use crate::limits::{Limits, LineEndings, Quirks};
@@ -43,6 +45,6 @@ pub use crate::offered::Offered;
 pub use crate::reply::{Code, EnhancedCode, Reply, ReplyScanner};
 pub use crate::session::{Place, State};
 pub use crate::types::{
-    Address, AddressLiteral, ClientName, Domain, DomainList, ForwardPath, Host, LocalPart, Mailbox, OtherCommand, Path,
-    Postmaster, Queue, QueueName, ReversePath, Text, Url,
+    AddressLiteral, Argument, ClientName, Domain, ForwardPath, Host, LiteralAddress, LocalPart, Mailbox, OtherCommand,
+    Path, Postmaster, ReversePath, Text,
 };

@@ -1,268 +1,19 @@
 //! What a server says.
 
+mod code;
+
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
 
-use postrider_text_proto::{Escaped, Framed, LineError, LineScanner, Secret, ValueError, decode, encode, first_low};
+use postrider_text_proto::{Escaped, Framed, LineError, LineScanner, Secret, decode, encode, first_low};
+
+pub use self::code::{Code, EnhancedCode};
 
 use crate::error::ReplyError;
 use crate::extensions::ehlo::Capability;
 use crate::limits::Limits;
 use crate::types::Text;
-
-/// The three digits of a reply.
-///
-/// ```abnf
-/// Reply-code = %x32-35 %x30-35 %x30-39
-/// ```
-///
-/// [RFC 5321 section 4.2](https://www.rfc-editor.org/rfc/rfc5321#section-4.2). An open set; those below are the ones in common use. Any second digit
-/// is taken: servers say 571 and the like, and the first is what a client goes by.
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Code(u16);
-
-impl Code {
-    /// Help.
-    pub const HELP: Self = Self(214);
-    /// The service is ready.
-    pub const READY: Self = Self(220);
-    /// The server closes the connection.
-    pub const CLOSING: Self = Self(221);
-    /// A login succeeded.
-    pub const AUTHENTICATED: Self = Self(235);
-    /// Done.
-    pub const OK: Self = Self(250);
-    /// The user is not verified, but a message is tried.
-    pub const CANNOT_VERIFY: Self = Self(252);
-    /// Go on with the SASL exchange.
-    pub const CHALLENGE: Self = Self(334);
-    /// A reply for each recipient follows, then one for all: `PRDR`.
-    pub const PER_RECIPIENT: Self = Self(353);
-    /// Send the message.
-    pub const START_MAIL_INPUT: Self = Self(354);
-    /// The service is not available, and the connection closes.
-    pub const NOT_AVAILABLE: Self = Self(421);
-    /// The mailbox cannot be used now.
-    pub const MAILBOX_BUSY: Self = Self(450);
-    /// An error in the server.
-    pub const LOCAL_ERROR: Self = Self(451);
-    /// Not enough storage, or too many recipients.
-    pub const INSUFFICIENT_STORAGE: Self = Self(452);
-    /// The login cannot be decided now.
-    pub const TEMPORARY_AUTHENTICATION_FAILURE: Self = Self(454);
-    /// No such command.
-    pub const SYNTAX_ERROR: Self = Self(500);
-    /// The arguments are wrong.
-    pub const ARGUMENT_ERROR: Self = Self(501);
-    /// The command is not implemented.
-    pub const NOT_IMPLEMENTED: Self = Self(502);
-    /// The command does not belong here.
-    pub const BAD_SEQUENCE: Self = Self(503);
-    /// The parameter is not implemented.
-    pub const PARAMETER_NOT_IMPLEMENTED: Self = Self(504);
-    /// A login is needed first.
-    pub const AUTHENTICATION_REQUIRED: Self = Self(530);
-    /// The credentials are wrong.
-    pub const AUTHENTICATION_FAILED: Self = Self(535);
-    /// The mailbox cannot be used.
-    pub const MAILBOX_UNAVAILABLE: Self = Self(550);
-    /// The message is too large.
-    pub const TOO_LARGE: Self = Self(552);
-    /// The mailbox name is not allowed.
-    pub const MAILBOX_NAME: Self = Self(553);
-    /// The transaction failed.
-    pub const TRANSACTION_FAILED: Self = Self(554);
-    /// A parameter of MAIL or RCPT is not known.
-    pub const PARAMETERS_UNKNOWN: Self = Self(555);
-
-    /// The code with that number.
-    ///
-    /// # Errors
-    ///
-    /// When it is not 200 to 599.
-    pub const fn new(code: u16) -> Result<Self, ValueError> {
-        match code {
-            200..=599 => Ok(Self(code)),
-            _ => Err(ValueError { expected: "a reply code from 200 to 599 (RFC 5321 section 4.2)" }),
-        }
-    }
-
-    /// The number.
-    pub const fn as_u16(self) -> u16 {
-        self.0
-    }
-
-    /// 2yz: done.
-    pub const fn is_success(self) -> bool {
-        self.0 / 100 == 2
-    }
-
-    /// 3yz: more is wanted.
-    pub const fn is_intermediate(self) -> bool {
-        self.0 / 100 == 3
-    }
-
-    /// 4yz: try later.
-    pub const fn is_transient(self) -> bool {
-        self.0 / 100 == 4
-    }
-
-    /// 5yz: do not try the same again.
-    pub const fn is_permanent(self) -> bool {
-        self.0 / 100 == 5
-    }
-
-    /// 4yz or 5yz: not done. RFC 5321 calls it a negative completion.
-    pub const fn is_negative(self) -> bool {
-        self.is_transient() || self.is_permanent()
-    }
-
-    #[inline]
-    fn parse(digits: &[u8; 3]) -> Option<Self> {
-        let [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] = digits else { return None };
-        let digit = |octet: &u8| u16::from(octet - b'0');
-        Some(Self(digit(a) * 100 + digit(b) * 10 + digit(c)))
-    }
-
-    /// The three digits.
-    fn digits(self) -> [u8; 3] {
-        [self.0 / 100, self.0 / 10, self.0].map(digit)
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Code({})", self.0)
-    }
-}
-
-/// A status for programs: `5.1.1`.
-///
-/// ```abnf
-/// status-code = ("2"/"4"/"5") "." 1*3digit "." 1*3digit
-/// ```
-///
-/// [RFC 3463 section 2](https://www.rfc-editor.org/rfc/rfc3463#section-2), registry of [RFC 5248](https://www.rfc-editor.org/rfc/rfc5248).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct EnhancedCode {
-    class: u8,
-    subject: u16,
-    detail: u16,
-}
-
-impl EnhancedCode {
-    /// `class.subject.detail`.
-    ///
-    /// # Errors
-    ///
-    /// When the class is not 2, 4 or 5, or another number is above 999.
-    pub const fn new(class: u8, subject: u16, detail: u16) -> Result<Self, ValueError> {
-        if matches!(class, 2 | 4 | 5) && subject <= 999 && detail <= 999 {
-            return Ok(Self { class, subject, detail });
-        }
-        Err(ValueError { expected: "an enhanced code 2, 4 or 5 . 0-999 . 0-999 (RFC 3463 section 2)" })
-    }
-
-    /// 2, 4 or 5.
-    pub const fn class(self) -> u8 {
-        self.class
-    }
-
-    /// What it is about: 1 addresses, 2 mailboxes, 3 the system, 4 the network, 5 the protocol, 6 content, 7 security.
-    pub const fn subject(self) -> u16 {
-        self.subject
-    }
-
-    /// More closely.
-    pub const fn detail(self) -> u16 {
-        self.detail
-    }
-
-    /// The code at the start of a reply's text, and what follows its space. Its class must be that of the reply.
-    #[inline(always)]
-    fn split_from(text: &[u8], code: Code) -> (Option<Self>, &[u8]) {
-        let parsed = Self::parse(text).filter(|(parsed, _)| u16::from(parsed.class) == code.0 / 100);
-        parsed.map_or((None, text), |(parsed, rest)| (Some(parsed), rest))
-    }
-
-    /// The code at the front of `text`, and what follows the space behind it.
-    #[inline(always)]
-    pub(crate) fn parse(text: &[u8]) -> Option<(Self, &[u8])> {
-        let digit = |octet: &u8| u16::from(octet - b'0');
-        match text {
-            // Nearly all.
-            [c @ (b'2' | b'4' | b'5'), b'.', s @ b'0'..=b'9', b'.', d @ b'0'..=b'9', b' ', rest @ ..] => {
-                Some((Self { class: c - b'0', subject: digit(s), detail: digit(d) }, rest))
-            }
-            [b'0'..=b'9', ..] => Self::parse_any(text),
-            _ => None,
-        }
-    }
-
-    #[inline(never)]
-    fn parse_any(text: &[u8]) -> Option<(Self, &[u8])> {
-        let (class, rest) = number(text)?;
-        let (subject, rest) = number(rest.strip_prefix(b".")?)?;
-        let (detail, rest) = number(rest.strip_prefix(b".")?)?;
-        let rest = match rest {
-            [] => rest,
-            [b' ', rest @ ..] => rest,
-            _ => return None,
-        };
-        let code = Self::new(u8::try_from(class).ok()?, subject, detail).ok()?;
-        Some((code, rest))
-    }
-
-    fn encode(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[b'0' + self.class, b'.']);
-        put_number(self.subject, out);
-        out.push(b'.');
-        put_number(self.detail, out);
-    }
-}
-
-/// ```abnf
-/// 1*3digit
-/// ```
-fn number(text: &[u8]) -> Option<(u16, &[u8])> {
-    let (mut number, mut rest) = (0, text);
-    while let [digit @ b'0'..=b'9', after @ ..] = rest {
-        if text.len() - after.len() > 3 {
-            return None;
-        }
-        (number, rest) = (number * 10 + u16::from(digit - b'0'), after);
-    }
-    (rest.len() < text.len()).then_some((number, rest))
-}
-
-impl fmt::Display for EnhancedCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
-    }
-}
-
-/// Appends a number below 1000 in digits.
-fn put_number(number: u16, out: &mut Vec<u8>) {
-    if number >= 100 {
-        out.push(digit(number / 100));
-    }
-    if number >= 10 {
-        out.push(digit(number / 10));
-    }
-    out.push(digit(number));
-}
-
-/// The last digit of a number.
-fn digit(number: u16) -> u8 {
-    b'0' + u8::try_from(number % 10).unwrap_or_default()
-}
 
 /// A reply: a code, perhaps an enhanced code, and one or more lines of text.
 ///
@@ -343,7 +94,7 @@ impl<'b> Reply<'b> {
     #[must_use]
     pub fn with_enhanced(mut self, class: u8, subject: u16, detail: u16) -> Self {
         let enhanced = EnhancedCode::new(class, subject, detail).ok();
-        self.enhanced = enhanced.filter(|enhanced| u16::from(enhanced.class) == self.code.0 / 100);
+        self.enhanced = enhanced.filter(|enhanced| enhanced.is_of(self.code));
         self
     }
 
@@ -493,7 +244,7 @@ impl<'b> Reply<'b> {
         Reply { code: Code::CHALLENGE, enhanced: None, text: ReplyText::One(text) }
     }
 
-    /// A reply of its own.
+    /// The same reply, which borrows nothing.
     pub fn into_owned(self) -> Reply<'static> {
         let lines: Vec<_> = self.lines().map(|line| Text::received(line).into_owned()).collect();
         Reply { code: self.code, enhanced: self.enhanced, text: ReplyText::Many(Cow::Owned(lines)) }
@@ -589,7 +340,7 @@ impl ReplyScanner {
     }
 }
 
-/// Code and lines, what is not printable escaped. A challenge is not shown.
+/// On one line: code, enhanced code and the lines of text, each behind a space, and what is not printable escaped. A challenge is not shown.
 impl fmt::Display for Reply<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.code.fmt(f)?;

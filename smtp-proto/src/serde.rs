@@ -11,11 +11,13 @@ use ::serde::de::{Deserialize, Deserializer, Error, Visitor};
 use ::serde::ser::{Serialize, Serializer};
 
 use crate::extensions::attributes::Attributes;
+use crate::extensions::burl::Url;
 use crate::extensions::parameters::Parameters;
+use crate::extensions::queues::{DomainList, QueueName};
 use crate::extensions::timing::DateTime;
 use crate::reply::{Code, EnhancedCode, Reply};
 use crate::types::{
-    AddressLiteral, ClientName, Domain, DomainList, ForwardPath, Mailbox, QueueName, ReversePath, Text, Url,
+    AddressLiteral, Argument, ClientName, Domain, ForwardPath, Mailbox, ReversePath, Text, breaks_a_line,
 };
 
 /// As text where they are UTF-8, else as octets, so that nothing is lost.
@@ -48,23 +50,18 @@ macro_rules! borrowed {
 
 borrowed! {
     AddressLiteral: |value| value.as_bytes().into(),
+    Argument: |value| value.as_bytes().into(),
     Attributes: |value| value.as_bytes().into(),
     ClientName: |value| value.as_bytes().into(),
     DateTime: |value| value.as_bytes().into(),
     Domain: |value| value.as_bytes().into(),
     DomainList: |value| value.as_bytes().into(),
-    ForwardPath: |value| written(|out| value.encode(out)),
+    ForwardPath: |value| [b"<", value.as_bytes(), b">"].concat().into(),
     Mailbox: |value| value.as_bytes().into(),
     Parameters: |value| value.as_bytes().into(),
     QueueName: |value| value.as_bytes().into(),
-    ReversePath: |value| written(|out| value.encode(out)),
+    ReversePath: |value| [b"<", value.as_bytes(), b">"].concat().into(),
     Url: |value| value.as_bytes().into(),
-}
-
-fn written(write: impl FnOnce(&mut Vec<u8>)) -> Cow<'static, [u8]> {
-    let mut octets = Vec::new();
-    write(&mut octets);
-    octets.into()
 }
 
 impl Serialize for Code {
@@ -102,7 +99,7 @@ impl Serialize for Text<'_> {
 impl<'de> Deserialize<'de> for Text<'static> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let octets = deserializer.deserialize_any(Octets)?;
-        if octets.iter().any(|octet| matches!(octet, b'\r' | b'\n' | 0)) {
+        if octets.iter().copied().any(breaks_a_line) {
             return Err(D::Error::custom("expected text without CR, LF and NUL"));
         }
         Ok(Text::received(&octets).into_owned())

@@ -1,16 +1,17 @@
 //! The server's side of a session.
 
+mod admission;
+
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use postrider_text_proto::{Framed, LineScanner, SaslLine, Step, Stray, foreign_line, foreign_start};
 
+use self::admission::Transaction;
 use crate::command::{Command, Verb};
 use crate::error::{CommandError, ContentFault, Error, Misuse};
 use crate::extensions::Extensions;
-use crate::extensions::attributes::AttributeValue;
 use crate::extensions::ehlo::Capability;
-use crate::extensions::parameters::Body;
 use crate::incoming::{Incoming, Piece};
 use crate::limits::{Limits, LineEndings, Quirks};
 use crate::reply::{Code, Reply, put_hello};
@@ -27,7 +28,7 @@ pub struct Config {
     pub extensions: Extensions,
     /// What a client may cost.
     pub limits: Limits,
-    /// What is forgiven.
+    /// Which mistakes of clients are forgiven.
     pub quirks: Quirks,
     /// What becomes of a CR or LF alone in a message.
     pub line_endings: LineEndings,
@@ -35,13 +36,33 @@ pub struct Config {
     pub lmtp: bool,
     /// Whether `MAIL` needs a login, as on a submission port. [RFC 6409 section 4.3](https://www.rfc-editor.org/rfc/rfc6409#section-4.3).
     pub require_auth: bool,
-    /// Whether `MAIL` and `AUTH` need TLS.
+    /// Whether `MAIL` and `AUTH` need TLS. Without [`Extensions::starttls`] a client in plain text then has no way to go on.
     pub require_tls: bool,
     /// Whether the connection began with TLS ([RFC 8314 section 3.3](https://www.rfc-editor.org/rfc/rfc8314#section-3.3)), so that there is no `STARTTLS`.
     pub tls: bool,
 }
 
 /// What a client did.
+///
+/// What a program keeps of a transaction, its envelope and what has come of the message, it has to begin or forget as the connection does. Which codes
+/// may answer, and what they do; with others [`Connection::send`] gives [`Misuse::DoesNotAnswer`]:
+///
+/// | event | answer | the transaction |
+/// |---|---|---|
+/// | [`Command`](Self::Command): `EHLO`, `HELO`, `LHLO`, `RSET`, `XCLIENT` | 2yz, 4yz, 5yz | 2yz: forgotten |
+/// | `MAIL` | 2yz, 4yz, 5yz | 2yz: begins |
+/// | `RCPT` | 2yz, 4yz, 5yz | 2yz: has one more recipient |
+/// | `DATA` | 354, 4yz, 5yz | 354: the message comes; else as it was |
+/// | `BURL` | 2yz, 4yz, 5yz | 2yz: has a part more, or with `LAST` is over; else forgotten |
+/// | `AUTH`, and [`Sasl`](Self::Sasl) | 334, 2yz, 4yz, 5yz | there is none |
+/// | `QUIT`, and `STARTTLS`, `ATRN` with 2yz | 2yz, 4yz, 5yz | forgotten, with the session |
+/// | any other command | 2yz, 4yz, 5yz | as it was |
+/// | [`Chunk`](Self::Chunk), [`Content`](Self::Content) | none | |
+/// | [`ChunkEnd`](Self::ChunkEnd) | 2yz if there is no fault, 4yz, 5yz | 2yz: goes on; else forgotten |
+/// | [`ContentEnd`](Self::ContentEnd) | 2yz if there is no fault, 4yz, 5yz; 353 with `PRDR` | forgotten after the last reply, whatever it is |
+/// | [`Rejected`](Self::Rejected) | 4yz, 5yz | as it was; of `BDAT` and of [`CommandError::Content`] forgotten |
+///
+/// 421 may answer anything that is answered, and closes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event<'b> {
     /// The message, or a part of it, comes without having been asked for: `BDAT`. It needs no answer, [`ChunkEnd`](Self::ChunkEnd) or
@@ -56,7 +77,8 @@ pub enum Event<'b> {
     ContentEnd(ContentEnd),
     /// A command that belongs here and is offered. Answer it.
     Command(Command<'b>),
-    /// A line that was refused. [`CommandError::reply`] says so to the client; to the last chunk in LMTP it is repeated for each recipient, and where there is
+    /// A line that was refused. It is what is consumed of the input: of a line that is too long only its end, of a chunk nothing.
+    /// [`CommandError::reply`] says so to the client; to the last chunk in LMTP it is repeated for each recipient, and where there is
     /// none, that ends the transaction without an event ([RFC 2033 section 4.3](https://www.rfc-editor.org/rfc/rfc2033#section-4.3)).
     Rejected(CommandError),
     /// The next line of an `AUTH`. Answer with another 334 or end the `AUTH`; [`SaslLine::Cancel`] wants a 501.
@@ -122,24 +144,8 @@ pub struct Connection {
     refused: Option<CommandError>,
     /// Where the next command begins is not known: the next reply is the last.
     lost: bool,
-    /// See [`Connection::hasty`].
-    hasty: Option<Verb>,
-}
-
-/// What `MAIL` and `RCPT` have said.
-#[derive(Clone, Copy, Debug, Default)]
-struct Transaction {
-    recipients: usize,
-    smtputf8: bool,
-    /// `BODY=BINARYMIME`: the message's octets are left as they are.
-    binary: bool,
-    prdr: bool,
-    /// What is fetched by the `BURL` that waits for its answer ends the message.
-    last: bool,
-    /// The `XCLIENT` that waits for its answer names a user who has logged in.
-    login: bool,
-    /// Recipients of a transaction that came to its end with a refused chunk: in LMTP the last chunk, which may be under way, is answered to each.
-    owed: usize,
+    /// See [`Connection::improper_pipelining`].
+    improper_pipelining: Option<Verb>,
 }
 
 /// Who is to say what next.
@@ -193,7 +199,7 @@ impl Connection {
             coming: None,
             refused: None,
             lost: false,
-            hasty: None,
+            improper_pipelining: None,
         }
     }
 
@@ -234,7 +240,7 @@ impl Connection {
         }
         let step = self.command(line, consumed);
         if let Turn::Reply(verb) = self.turn {
-            self.hasty = Some(verb).filter(|verb| input.len() > consumed && !verb.may_be_followed());
+            self.improper_pipelining = Some(verb).filter(|verb| input.len() > consumed && !verb.may_be_followed());
         }
         Ok(step)
     }
@@ -243,10 +249,10 @@ impl Connection {
     /// `AUTH` and the like must, and the client has sent octets behind it without waiting for its reply.
     ///
     /// Programs that send spam do, and so do attempts to slip commands into the stream of another. Nothing is lost by it here: what came too early is
-    /// decoded once the reply is sent, as what it then is. Whether it is seen depends on how the octets come, which is why it is no event. What comes
+    /// decoded once the reply is sent: behind `DATA` it is the message, behind `NOOP` the next command. Whether it is seen depends on how the octets come, which is why it is no event. What comes
     /// before the greeting is the program's to see: it is there when [`receive`](Self::receive) is [`Paused`](Step::Paused) for the first time.
-    pub fn hasty(&self) -> Option<Verb> {
-        self.hasty
+    pub fn improper_pipelining(&self) -> Option<Verb> {
+        self.improper_pipelining
     }
 
     /// How long the command at the front of `input` may be: decided by how the line begins, which pieces of its rest do not show.
@@ -354,80 +360,6 @@ impl Connection {
         self.incoming = Incoming::new(Some(self.line_endings), self.limits.message);
         self.transaction = Transaction::default();
         self.refused = None;
-    }
-
-    /// Whether a command belongs here and is offered.
-    #[inline]
-    fn admit(&mut self, command: &Command<'_>) -> Result<(), CommandError> {
-        let verb = command.verb();
-        if let Command::Other(command) = command
-            && !self.extensions.offers_command(command)
-        {
-            return Err(CommandError::UnknownCommand);
-        }
-        self.admit_verb(verb)?;
-        match command {
-            Command::Mail { .. } | Command::Auth { .. } if self.require_tls && !self.session.is_secured() => {
-                Err(CommandError::TlsRequired { verb })
-            }
-            Command::Atrn(_) if !self.session.is_authenticated() => Err(CommandError::AuthenticationRequired { verb }),
-            Command::Auth { mechanism, .. } if !self.extensions.auth.contains(mechanism) => {
-                Err(CommandError::UnknownMechanism)
-            }
-            Command::Burl { last, .. } => {
-                self.transaction.last = *last;
-                self.incoming.fault().map_or(Ok(()), |fault| Err(CommandError::Content(fault)))
-            }
-            Command::Xclient(attributes) => {
-                self.transaction.login = matches!(attributes.find("LOGIN"), Some(AttributeValue::Known(_)));
-                Ok(())
-            }
-            Command::Data if self.transaction.binary => {
-                Err(CommandError::OutOfPlace { verb, place: Place::BinaryMessage })
-            }
-            Command::Mail { .. } | Command::Rcpt { .. } => self.admit_path(command),
-            _ => Ok(()),
-        }
-    }
-
-    #[inline]
-    fn admit_verb(&self, verb: Verb) -> Result<(), CommandError> {
-        self.session.permits(verb).map_err(|place| CommandError::OutOfPlace { verb, place })?;
-        if self.extensions.offers(verb, &self.session) && (self.session.is_extended() || !verb.is_extension()) {
-            return Ok(());
-        }
-        Err(CommandError::NotOffered { verb })
-    }
-
-    /// What only MAIL and RCPT have: parameters, a path that may be UTF-8, limits.
-    fn admit_path(&mut self, command: &Command<'_>) -> Result<(), CommandError> {
-        let verb = command.verb();
-        let (ascii, parameters) = match command {
-            Command::Mail { from, parameters } => (from.is_ascii(), parameters),
-            Command::Rcpt { to, parameters } => (to.is_ascii(), parameters),
-            _ => return Ok(()),
-        };
-        if self.require_auth && !self.session.is_authenticated() {
-            return Err(CommandError::AuthenticationRequired { verb });
-        }
-        self.extensions.check(parameters, verb, &self.session)?;
-        if verb == Verb::Mail {
-            let (size, limit) = (parameters.size().unwrap_or(0), self.limits.message);
-            if size > limit {
-                return Err(CommandError::TooLarge { size, limit });
-            }
-            let (smtputf8, prdr) = (parameters.smtputf8(), parameters.prdr());
-            let binary = parameters.body() == Some(Body::BinaryMime);
-            self.transaction = Transaction { smtputf8, prdr, binary, ..Transaction::default() };
-            let line_endings = Some(self.line_endings).filter(|_| !binary);
-            self.incoming = Incoming::new(line_endings, self.limits.message);
-        } else if self.transaction.recipients >= self.limits.recipients {
-            return Err(CommandError::TooManyRecipients { limit: self.limits.recipients });
-        }
-        if !ascii && !self.transaction.smtputf8 {
-            return Err(CommandError::Utf8NotAnnounced { verb });
-        }
-        Ok(())
     }
 
     /// A line within `AUTH`. What cannot be read ends it: [RFC 4954 section 4](https://www.rfc-editor.org/rfc/rfc4954#section-4).
@@ -655,14 +587,14 @@ impl Connection {
     /// When `unread` is not empty, or no `STARTTLS` was accepted.
     pub fn secured(&mut self, unread: &[u8]) -> Result<(), Error> {
         if !self.wants_tls() {
-            return Err(Error::Misuse(Misuse::NotHandedOver));
+            return Err(Error::Misuse(Misuse::TlsNotWanted));
         }
         if !unread.is_empty() {
             self.session.close();
             return Err(Error::PlaintextAfterStartTls { len: unread.len() });
         }
         self.session.secured();
-        self.hasty = None;
+        self.improper_pipelining = None;
         self.scanner = LineScanner::new();
         self.turn = Turn::Command;
         Ok(())
@@ -688,6 +620,45 @@ impl Connection {
         match self.turn {
             Turn::Chunk { .. } | Turn::Discard { .. } => State::Content,
             _ => self.session.state(),
+        }
+    }
+
+    /// Recipients of the present transaction that were accepted.
+    pub fn accepted(&self) -> usize {
+        self.transaction.recipients
+    }
+
+    /// How many times [`send`](Self::send) is to be called before the next event is shown: mostly once for an event, for the message in LMTP once for each
+    /// recipient that was accepted, and after the 353 of `PRDR` once for each and once for all.
+    ///
+    /// A server of LMTP that answers all recipients alike:
+    ///
+    /// ```
+    /// use postrider_smtp_proto::server::{Config, Connection, Event};
+    /// use postrider_smtp_proto::{Code, Reply, Step};
+    ///
+    /// let (mut connection, mut out) = (Connection::new(Config { lmtp: true, ..Config::default() }), Vec::new());
+    /// connection.send(&Reply::new(Code::READY, "ready"), &mut out)?;
+    /// for line in ["LHLO c", "MAIL FROM:<>", "RCPT TO:<a@b>", "RCPT TO:<c@d>", "DATA", "."] {
+    ///     let line = format!("{line}\r\n");
+    ///     let Step::Event { event, .. } = connection.receive(line.as_bytes())? else { panic!("no event") };
+    ///     let code = if line == "DATA\r\n" { Code::START_MAIL_INPUT } else { Code::OK };
+    ///     if let Event::ContentEnd(_) = event {
+    ///         assert_eq!((connection.accepted(), connection.replies_owed()), (2, 2));
+    ///         out.clear();
+    ///     }
+    ///     for _ in 0..connection.replies_owed() {
+    ///         connection.send(&Reply::new(code, "fine"), &mut out)?;
+    ///     }
+    /// }
+    /// assert_eq!(out, b"250 fine\r\n250 fine\r\n");
+    /// # Ok::<(), postrider_smtp_proto::Error>(())
+    /// ```
+    pub fn replies_owed(&self) -> usize {
+        match self.turn {
+            Turn::Greeting | Turn::Reply(_) | Turn::Refusal(_) | Turn::ChunkReply => 1,
+            Turn::ContentReply(left) | Turn::PerRecipient(left) => left,
+            Turn::Command | Turn::Sasl | Turn::Content | Turn::Chunk { .. } | Turn::Discard { .. } | Turn::Over => 0,
         }
     }
 

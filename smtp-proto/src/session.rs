@@ -16,11 +16,11 @@ pub enum State {
     Refused,
     /// The client has not said its name.
     Nameless,
-    /// Between transactions.
+    /// The client has said its name, and there is no transaction.
     Ready,
-    /// In a transaction without a recipient.
+    /// There is a transaction, without a recipient.
     Mail,
-    /// In a transaction with a recipient.
+    /// There is a transaction, with a recipient or more.
     Rcpt,
     /// A part of the message has come, with `BDAT` or `BURL`, and more is to come.
     Chunks,
@@ -58,8 +58,10 @@ pub enum Place {
     AfterAuth,
     /// TLS is up already.
     WithinTls,
-    /// The other of SMTP and LMTP is spoken.
-    OtherProtocol,
+    /// LMTP is spoken, which says `LHLO` for `EHLO` and `HELO`.
+    WithinLmtp,
+    /// SMTP is spoken, which has no `LHLO`.
+    WithinSmtp,
     /// The server has refused the session.
     AfterRefusal,
     /// The greeting has not come, a message or TLS is under way, or the session is over.
@@ -77,7 +79,8 @@ impl fmt::Display for Place {
             Self::WithinTransaction => "within a transaction (RFC 5321 section 4.1.4)",
             Self::AfterAuth => "after AUTH (RFC 4954 section 4)",
             Self::WithinTls => "within TLS (RFC 3207 section 4.2)",
-            Self::OtherProtocol => "in the other of SMTP and LMTP (RFC 2033 section 4.1)",
+            Self::WithinLmtp => "in LMTP, which has LHLO (RFC 2033 section 4.1)",
+            Self::WithinSmtp => "in SMTP, which has EHLO (RFC 2033 section 4.1)",
             Self::AfterRefusal => "after a greeting of 554 (RFC 5321 section 3.1)",
             Self::OutsideSession => "outside a session",
         })
@@ -181,8 +184,8 @@ impl Session {
             return Err(self.place(verb));
         }
         match verb {
-            Verb::Lhlo if !self.lmtp => Err(Place::OtherProtocol),
-            Verb::Ehlo | Verb::Helo if self.lmtp => Err(Place::OtherProtocol),
+            Verb::Lhlo if !self.lmtp => Err(Place::WithinSmtp),
+            Verb::Ehlo | Verb::Helo if self.lmtp => Err(Place::WithinLmtp),
             Verb::StartTls if self.secured => Err(Place::WithinTls),
             Verb::Auth if self.authenticated => Err(Place::AfterAuth),
             _ => Ok(()),

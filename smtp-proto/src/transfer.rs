@@ -497,7 +497,7 @@ impl<'m> Transfer<'m> {
     /// Hears a reply: the event that `connection` has just given.
     pub fn heard(&mut self, event: &Event<'_>, connection: &Connection) {
         let (reply, negative) = (&event.reply, event.reply.code().is_negative());
-        if let (Code::NOT_AVAILABLE, Subject::ContentFor(index)) = (reply.code(), event.to) {
+        if let (Code::NOT_AVAILABLE, Subject::ContentFor(index)) = (reply.code(), event.subject) {
             // What it says of one says nothing of the others, which may have the message.
             if let Some(index) = self.group.get(index).copied().filter(|_| !self.per_recipient) {
                 self.decide(index, reply);
@@ -507,7 +507,7 @@ impl<'m> Transfer<'m> {
             self.settle(&Outcome::Refused(reply.clone().into_owned()));
             self.stage = Stage::Over;
         }
-        match event.to {
+        match event.subject {
             _ if self.stage == Stage::Over => {}
             Subject::Command(Verb::Mail) if negative => {
                 // The sender is no better in another transaction.

@@ -4,9 +4,9 @@
 
 use postrider_smtp_proto::server::ContentEnd;
 use postrider_smtp_proto::{
-    AddressLiteral, ClientName, Code, Command, CommandError, ContentFault, Domain, Error, ForwardPath, Limits,
-    LineEndings, LineError, Mailbox, Mechanism, Misuse, Parameters, Path, Postmaster, Reply, ReplyError, ReversePath,
-    SaslLine, Secret, State, Step, Stray, Text, Verb, client, server,
+    AddressLiteral, Argument, ClientName, Code, Command, CommandError, ContentFault, Domain, Error, ForwardPath,
+    Limits, LineEndings, LineError, Mailbox, Mechanism, Misuse, Parameters, Path, Postmaster, Reply, ReplyError,
+    ReversePath, SaslLine, Secret, State, Step, Stray, Text, Verb, client, server,
 };
 use proptest::prelude::*;
 
@@ -423,7 +423,7 @@ fn starttls_injection_is_refused_by_a_client_however_it_is_split() {
         assert!(connection.wants_tls());
         assert_eq!(connection.secured(&input), Err(Error::PlaintextAfterStartTls { len: 23 }));
         assert!(connection.is_closed());
-        assert!(matches!(connection.send(&Command::Noop(Text::EMPTY), &mut Vec::new()), Err(Misuse::Closed)));
+        assert!(matches!(connection.send(&Command::Noop(None), &mut Vec::new()), Err(Misuse::Closed)));
     }
 }
 
@@ -436,7 +436,7 @@ fn nothing_is_said_between_starttls_and_tls() {
     assert!(server.close("", &mut out).is_err());
     let mut client = ready_client(b"250-a\r\n250-PIPELINING\r\n250 STARTTLS\r\n");
     client.send(&Command::StartTls, &mut Vec::new()).unwrap();
-    for command in [Command::Quit, Command::Rset, Command::Noop(Text::EMPTY), mail()] {
+    for command in [Command::Quit, Command::Rset, Command::Noop(None), mail()] {
         assert!(client.send(&command, &mut out).is_err(), "pipelined behind STARTTLS");
     }
     assert!(out.is_empty());
@@ -477,7 +477,7 @@ fn a_name_a_login_and_extensions_given_before_tls_do_not_count_after_it() {
     client.send(&Command::StartTls, &mut Vec::new()).unwrap();
     assert!(matches!(client.receive(b"220 go\r\n"), Ok(Step::Event { .. })));
     client.secured(b"").unwrap();
-    assert!(!client.is_pipelining());
+    assert!(!client.offered().pipelining);
     assert!(matches!(client.send(&mail(), &mut Vec::new()), Err(Misuse::OutOfPlace { .. })));
     assert!(matches!(client.send(&Command::StartTls, &mut Vec::new()), Err(Misuse::OutOfPlace { .. })));
 }
@@ -601,7 +601,7 @@ fn a_line_of_sasl_that_is_not_base64_ends_the_auth_and_is_no_command() {
         let said = format!("EHLO c\r\nAUTH PLAIN\r\n{line}\r\nNOOP\r\n");
         for pieces in cuts(said.as_bytes()) {
             let outcome = feed(&mut greeted(offering(Limits::default())), pieces).unwrap();
-            assert_eq!(outcome.events[2..], ["Rejected(Base64)", "Command(Noop(Text(\"\")))"], "{line}");
+            assert_eq!(outcome.events[2..], ["Rejected(Base64)", "Command(Noop(None))"], "{line}");
             assert!(outcome.out.ends_with(b"\r\n501 5.5.2 response is not base64 (RFC 4648 section 4)\r\n250 ok\r\n"));
         }
     }
@@ -680,7 +680,7 @@ fn a_server_that_speaks_unasked_or_says_no_reply_is_left() {
 /// A 354 that answers no DATA would make the message that follows a list of commands; a 334 that answers no AUTH asks for a secret.
 #[test]
 fn a_client_takes_no_354_and_no_334_where_they_do_not_belong() {
-    let commands = [mail(), rcpt(), Command::Data, Command::Rset, Command::Noop(Text::EMPTY), Command::Quit];
+    let commands = [mail(), rcpt(), Command::Data, Command::Rset, Command::Noop(None), Command::Quit];
     let auth = Command::Auth { mechanism: Mechanism::PLAIN, initial: Some(Secret::from(b"hunter2".to_vec())) };
     for command in commands.iter().chain([&auth]) {
         for said in [&b"354 go on\r\n"[..], b"334 \r\n", b"300 what\r\n", b"250 taken already\r\n"] {
@@ -790,6 +790,7 @@ fn no_value_holds_what_would_break_a_line() {
         let sound = |octets: &str| !octets.contains(['\r', '\n', '\0']);
         assert!(!sound(broken));
         assert!(Text::new(broken).is_err() && sound(std::str::from_utf8(Text::lossy(broken).as_bytes()).unwrap()));
+        assert!(Argument::new(broken).is_err());
         assert!(ClientName::new(broken).is_err() && Domain::new(broken).is_err() && Mechanism::new(broken).is_err());
         for mailbox in
             [format!("{broken}@b"), format!("a@{broken}"), format!("\"{broken}\"@b"), format!("a@[x:{broken}]")]
@@ -837,7 +838,7 @@ proptest! {
     #[test]
     fn a_reply_made_from_anything_is_as_many_lines_as_it_has(
         lines in proptest::collection::vec("(\\r\\n|250 |250-|5.1.1 |\\PC|\\x00|\\n|\\r){0,12}", 1..4),
-        code in prop::sample::select(vec![Code::OK, Code::CANNOT_VERIFY, Code::MAILBOX_BUSY, Code::MAILBOX_UNAVAILABLE]),
+        code in prop::sample::select(vec![Code::OK, Code::CANNOT_VERIFY, Code::MAILBOX_TEMPORARILY_UNAVAILABLE, Code::MAILBOX_UNAVAILABLE]),
     ) {
         let mut connection = greeted(offering(Limits::default()));
         run(&mut connection, b"EHLO c\r\n", 100);
@@ -848,10 +849,28 @@ proptest! {
         let read = Reply::parse(&out).unwrap();
         prop_assert_eq!((read.code(), read.lines().count()), (code, lines.len()));
         let mut client = ready_client(b"250 a\r\n");
-        client.send(&Command::Vrfy(Text::EMPTY), &mut Vec::new()).unwrap();
+        client.send(&Command::Vrfy(Argument::new("x").unwrap()), &mut Vec::new()).unwrap();
         let Step::Event { consumed, .. } = client.receive(&out).unwrap() else { panic!("not one reply") };
         prop_assert_eq!(consumed, out.len());
     }
+}
+
+/// Our own server would refuse the line, or read another text in it. A terminal would obey it.
+#[test]
+fn no_text_of_ours_has_control_characters_and_no_argument_is_lost() {
+    for text in ["a\x1b[2Jb", "a\x7f", "a\x0cb", "\x08"] {
+        assert!(Text::new(text).is_err() && Argument::new(text).is_err(), "{text:?}");
+        let (reply, mut out) = (Reply::new(Code::OK, text), Vec::new());
+        reply.encode(&mut out);
+        assert!(!out[..out.len() - 2].iter().any(u8::is_ascii_control), "{text:?}");
+    }
+    assert_eq!(Text::new("a\tb").unwrap().as_bytes(), b"a\tb");
+    for argument in ["", " ", "a ", "a\tb", "a\x1bb"] {
+        assert!(Argument::new(argument).is_err(), "{argument:?}");
+    }
+    // What a server has said is another matter.
+    let reply = Reply::parse(b"250 a\x1bb\r\n").unwrap();
+    assert_eq!(reply.into_owned().lines().next(), Some(&b"a\x1bb"[..]));
 }
 
 /// RFC 5321 section 4.5.3.1.5: a line of a reply has at most 512 octets, its CRLF included.
@@ -1002,14 +1021,14 @@ fn a_client_that_does_not_wait_where_it_must_is_known() {
     ] {
         let mut connection = greeted(offering(Limits::default()));
         assert!(matches!(connection.receive(said), Ok(Step::Event { .. })));
-        assert_eq!(connection.hasty(), hasty, "{}", said.escape_ascii());
+        assert_eq!(connection.improper_pipelining(), hasty, "{}", said.escape_ascii());
     }
     let mut connection = greeted(offering(Limits::default()));
     run(&mut connection, b"EHLO c\r\n", 100);
     let mut input = &b"MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nDATA\r\nx\r\n.\r\n"[..];
     for expected in [None, None, Some(Verb::Data)] {
         let Ok(Step::Event { consumed, .. }) = connection.receive(input) else { panic!("no event") };
-        assert_eq!(connection.hasty(), expected);
+        assert_eq!(connection.improper_pipelining(), expected);
         let code = if expected.is_some() { Code::START_MAIL_INPUT } else { Code::OK };
         connection.send(&Reply::new(code, ""), &mut Vec::new()).unwrap();
         input = &input[consumed..];

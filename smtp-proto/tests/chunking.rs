@@ -1077,7 +1077,7 @@ fn chunk(connection: &mut client::Connection, content: &[u8], last: bool) -> Res
 fn heard(connection: &mut client::Connection, said: &str) -> Vec<(Subject, u16)> {
     let (mut at, mut heard) = (0, Vec::new());
     while let Step::Event { consumed, event } = connection.receive(&said.as_bytes()[at..]).unwrap() {
-        heard.push((event.to, event.reply.code().as_u16()));
+        heard.push((event.subject, event.reply.code().as_u16()));
         at += consumed;
     }
     assert_eq!(at, said.len(), "{}", &said[at..]);
@@ -1137,7 +1137,7 @@ fn a_client_does_not_send_a_chunk_where_it_does_not_belong() {
     assert_eq!(refused(&mut connection), Misuse::AwaitingReply { verb });
     // BDAT is sent with its octets or not at all.
     let mut connection = with_envelope(client());
-    assert_eq!(connection.send(&command("BDAT 5"), &mut Vec::new()), Err(Misuse::NoContent));
+    assert_eq!(connection.send(&command("BDAT 5"), &mut Vec::new()), Err(Misuse::BareBdat));
     assert_eq!(connection.content(b"x", &mut Vec::new()), Err(Misuse::NoContent));
     say(&mut connection, "DATA").unwrap();
     assert!(matches!(refused(&mut connection), Misuse::AwaitingReply { .. } | Misuse::OutOfPlace { .. }));
@@ -1153,7 +1153,7 @@ fn what_was_offered_before_helo_and_before_tls_is_forgotten() {
     say(&mut connection, "STARTTLS").unwrap();
     heard(&mut connection, "220 go ahead\r\n");
     connection.secured(b"").unwrap();
-    assert!(!connection.offered().chunking && !connection.is_pipelining());
+    assert!(!connection.offered().chunking && !connection.offered().pipelining);
 }
 
 /// "DATA and BDAT commands cannot be used in the same transaction."
@@ -1523,7 +1523,7 @@ fn converse(
         }
         to_client.extend(outcome.said.drain(..delivery.min(outcome.said.len())));
         while let Step::Event { consumed, event } = client.receive(&to_client).unwrap() {
-            told.push((event.to, event.reply.code().as_u16()));
+            told.push((event.subject, event.reply.code().as_u16()));
             to_client.drain(..consumed);
         }
     }

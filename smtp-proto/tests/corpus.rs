@@ -294,7 +294,7 @@ fn hears(name: &str, answer: &str) -> u16 {
     }
     let Step::Event { consumed, event } = connection.receive(answer.as_bytes()).unwrap() else { panic!("{name}") };
     assert_eq!(consumed, answer.len());
-    assert_eq!(connection.is_closed(), said == ["QUIT"] && event.to == client::Subject::Command(Verb::Quit));
+    assert_eq!(connection.is_closed(), said == ["QUIT"] && event.subject == client::Subject::Command(Verb::Quit));
     event.reply.code().as_u16()
 }
 

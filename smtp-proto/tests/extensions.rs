@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use postrider_smtp_proto::{
-    AttributeList, AttributeValue, Attributes, AuthParameter, Body, ByMode, Capability, ClientName, Code, Command,
-    DateTime, DeliverBy, DomainList, Extensions, ForwardPath, FutureRelease, Hold, Limits, Mailbox, Mechanism, Misuse,
-    Notify, OriginalRecipient, OtherCommand, OtherExtension, Otherwise, ParameterList, Parameters, Queue, QueueName,
-    Reply, Ret, ReversePath, Secret, State, Step, Text, Url, ValidSince, Verb, client, server,
+    Argument, AttributeList, AttributeValue, Attributes, AuthParameter, Body, ByMode, Capability, ClientName, Code,
+    Command, DateTime, DeliverBy, DomainList, Extensions, ForwardPath, FutureRelease, Hold, Limits, Mailbox, Mechanism,
+    Misuse, Notify, OriginalRecipient, OtherCommand, OtherExtension, Otherwise, ParameterList, Parameters, Queue,
+    QueueName, Reply, Ret, ReversePath, Secret, State, Step, Text, Url, ValidSince, Verb, client, server,
 };
 use proptest::prelude::*;
 
@@ -753,7 +753,7 @@ proptest! {
         prop_assert_eq!(read, offered);
         let lists = |wanted| server.capabilities().any(|capability| capability == wanted);
         prop_assert_eq!(client.offered().chunking, lists(Capability::Chunking));
-        prop_assert_eq!(client.is_pipelining(), lists(Capability::Pipelining));
+        prop_assert_eq!(client.offered().pipelining, lists(Capability::Pipelining));
         let offers_starttls = lists(Capability::StartTls);
         prop_assert!(!(tls && offers_starttls));
     }
@@ -899,7 +899,7 @@ fn atrn_turns_the_roles_of_a_client_that_has_logged_in() {
     let mut server = after(offering(extended()), &["EHLO c"]);
     assert_eq!(refusal(&server, "ATRN a.example"), Some(530));
     ask(&mut server, "AUTH PLAIN =", Code::AUTHENTICATED);
-    ask(&mut server, "ATRN a.example", Code::MAILBOX_BUSY);
+    ask(&mut server, "ATRN a.example", Code::MAILBOX_TEMPORARILY_UNAVAILABLE);
     assert_eq!((server.state(), server.is_turned()), (State::Ready, false));
     ask(&mut server, "ATRN a.example,b.example", Code::OK);
     assert_eq!((server.state(), server.is_turned(), server.is_closed()), (State::Turned, true, false));
@@ -1287,8 +1287,16 @@ proptest! {
             let initial = Some(Secret::from(other.clone()));
             assert_one_line(&Command::Auth { mechanism, initial }, 3);
         }
-        let shown = encoded(&Command::Vrfy(Text::lossy(&text)));
-        prop_assert!(!shown[..shown.len() - 2].iter().any(|octet| b"\r\n\0".contains(octet)));
+        if let Ok(argument) = Argument::new(&octets) {
+            let commands =
+                [Command::Expn(argument), Command::Help(Some(argument)), Command::Noop(Some(argument)), Command::Vrfy(argument)];
+            for command in commands {
+                let line = encoded(&command);
+                prop_assert_eq!(Command::parse(&line[..line.len() - 2]), Ok(command));
+            }
+        }
+        let shown = Text::lossy(&text);
+        prop_assert!(!shown.as_bytes().iter().any(|octet| octet.is_ascii_control() && *octet != b'\t'));
     }
 
     #[test]

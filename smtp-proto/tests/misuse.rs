@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use postrider_smtp_proto::{
-    ClientName, Code, Command, Error, Limits, LineEndings, Mechanism, Misuse, OtherExtension, Reply, SaslLine, Secret,
-    State, Step, Text, Verb, client, server,
+    Argument, ClientName, Code, Command, Error, Limits, LineEndings, Mechanism, Misuse, OtherExtension, Reply,
+    SaslLine, Secret, State, Step, Text, Verb, client, server,
 };
 
 #[path = "support/everything.rs"]
@@ -20,7 +20,7 @@ fn replies() -> Vec<Reply<'static>> {
         Reply::challenge_of(b"x"),
         Reply::new(Code::START_MAIL_INPUT, "go on").with_enhanced(2, 0, 0),
         Reply::new(Code::NOT_AVAILABLE, "no").with_enhanced(4, 3, 2),
-        Reply::new(Code::MAILBOX_BUSY, "not now"),
+        Reply::new(Code::MAILBOX_TEMPORARILY_UNAVAILABLE, "not now"),
         Reply::lines_of(Code::MAILBOX_UNAVAILABLE, vec![Text::EMPTY; 3]),
         Reply::new(Code::OK, LONG),
     ]
@@ -205,6 +205,89 @@ fn each_reply_answers_only_what_it_belongs_to() {
     let greeting = server::Connection::new(offering());
     let fits = |reply: &&Reply<'_>| greeting.clone().send(reply, &mut Vec::new()).is_ok();
     assert_eq!(replies().iter().filter(fits).count(), 5);
+}
+
+#[test]
+fn a_refusal_says_what_was_found_and_what_is_allowed() {
+    let refused = |config: server::Config, line: &str| {
+        let (mut connection, mut out) = (greeted(config), Vec::new());
+        if line.starts_with("MAIL") {
+            assert!(matches!(connection.receive(b"EHLO c\r\n"), Ok(Step::Event { .. })));
+            connection.send(&replies()[1], &mut Vec::new()).unwrap();
+        }
+        let line = format!("{line}\r\n");
+        let step = connection.receive(line.as_bytes());
+        let Ok(Step::Event { event: server::Event::Rejected(error), .. }) = step else { panic!("{line}") };
+        connection.send(&error.reply(), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let greeted_only = server::Config::default;
+    let lmtp = || server::Config { lmtp: true, ..offering() };
+    for (config, line, expected) in [
+        (lmtp(), "EHLO c", "500 5.5.1 EHLO in LMTP, which has LHLO (RFC 2033 section 4.1)"),
+        (lmtp(), "HELO c", "500 5.5.1 HELO in LMTP, which has LHLO (RFC 2033 section 4.1)"),
+        (offering(), "LHLO c", "500 5.5.1 LHLO in SMTP, which has EHLO (RFC 2033 section 4.1)"),
+        (
+            offering(),
+            "EHLO a b",
+            "501 5.5.4 EHLO needs a name of 1 to 255 octets without spaces (RFC 5321 section 4.1.4)",
+        ),
+        (offering(), "RCPT TO:a", "501 5.5.4 RCPT needs TO:<mailbox> (RFC 5321 section 4.1.1.3)"),
+        (offering(), "MAIL FROM:<> SIZE=x", "501 5.5.4 SIZE needs "),
+        (offering(), "MAIL FROM:<> NOTIFY=NEVER", "555 5.5.4 NOTIFY is not offered with MAIL"),
+        (greeted_only(), "MAIL FROM:<> RET=FULL", "555 5.5.4 RET is not offered with MAIL"),
+        (greeted_only(), "MAIL FROM:<> BODY=BINARYMIME", "555 5.5.4 BODY=BINARYMIME is not offered with MAIL"),
+        (offering(), "MAIL FROM:<> NO=1", "555 5.5.4 MAIL with a parameter that is not known"),
+    ] {
+        let said = refused(config, line);
+        assert!(said.starts_with(expected), "{said}");
+    }
+}
+
+#[test]
+fn a_misuse_says_what_was_called_and_what_is_right() {
+    let mut connection = after(&["EHLO a"]);
+    assert!(matches!(connection.receive(b"NOOP\r\n"), Ok(Step::Event { .. })));
+    let refused = connection.send(&replies()[3], &mut Vec::new()).unwrap_err();
+    assert_eq!(refused.to_string(), "reply 354 is not allowed here");
+    let mut connection = ready(Limits::default());
+    let chunk = Command::Bdat { size: 1, last: true };
+    let refused = connection.send(&chunk, &mut Vec::new()).unwrap_err();
+    assert_eq!(refused.to_string(), "BDAT without its octets: `chunk` sends both");
+}
+
+#[test]
+fn a_server_knows_how_many_recipients_it_has_and_how_many_replies_it_owes() {
+    let counts = |connection: &server::Connection| (connection.accepted(), connection.replies_owed());
+    for (lmtp, prdr, expected) in [(true, "", vec![2, 1]), (false, "", vec![1]), (false, " PRDR", vec![1, 3, 2, 1])] {
+        let mut connection = server::Connection::new(server::Config { lmtp, ..offering() });
+        assert_eq!(counts(&connection), (0, 1), "the greeting");
+        connection.send(&replies()[0], &mut Vec::new()).unwrap();
+        let hello = if lmtp { "LHLO c" } else { "EHLO c" };
+        let mail = format!("MAIL FROM:<>{prdr}");
+        let lines =
+            [(hello, 0), (&mail, 0), ("RCPT TO:<a@b>", 1), ("RCPT TO:<no@b>", 1), ("RCPT TO:<c@d>", 2), ("DATA", 2)];
+        for (line, accepted) in lines {
+            assert!(matches!(connection.receive(format!("{line}\r\n").as_bytes()), Ok(Step::Event { .. })), "{line}");
+            assert_eq!(connection.replies_owed(), 1, "{line}");
+            let reply = if line == "DATA" {
+                3
+            } else if line.contains("<no@") {
+                6
+            } else {
+                1
+            };
+            connection.send(&replies()[reply], &mut Vec::new()).unwrap();
+            assert_eq!(counts(&connection), (accepted, 0), "{line}");
+        }
+        assert!(matches!(connection.receive(b".\r\n"), Ok(Step::Event { .. })));
+        for (turn, owed) in expected.into_iter().enumerate() {
+            assert_eq!(counts(&connection), (2, owed));
+            let code = if (turn, prdr) == (0, " PRDR") { Code::PER_RECIPIENT } else { Code::OK };
+            connection.send(&Reply::new(code, ""), &mut Vec::new()).unwrap();
+        }
+        assert_eq!(counts(&connection), (0, 0), "the transaction is over");
+    }
 }
 
 #[test]
@@ -404,7 +487,7 @@ fn ready(limits: Limits) -> client::Connection {
 fn a_command_that_does_not_fit_a_line_is_refused() {
     let (mut connection, mut out) = (ready(Limits::default()), Vec::new());
     let long = "x".repeat(5000);
-    let refused = connection.send(&Command::Vrfy(Text::new(&long).unwrap()), &mut out);
+    let refused = connection.send(&Command::Vrfy(Argument::new(&long).unwrap()), &mut out);
     assert_eq!(refused, Err(Misuse::LineTooLong { len: 5007, limit: 4096 }));
     let auth = Command::Auth { mechanism: Mechanism::PLAIN, initial: Some(Secret::from(vec![0; 10_000])) };
     assert!(matches!(connection.send(&auth, &mut out), Err(Misuse::LineTooLong { .. })));
@@ -438,16 +521,16 @@ fn more_commands_than_allowed_wait_for_replies() {
 #[test]
 fn nothing_is_pipelined_behind_what_must_be_the_last_of_a_group() {
     let auth = Command::Auth { mechanism: Mechanism::PLAIN, initial: Some(Secret::borrowed(b"x").into_owned()) };
-    let text = || Text::new("a").unwrap();
+    let argument = Argument::new("a").unwrap();
     let before = Command::Rset;
     for last in [
         auth,
         ehlo(),
         Command::Helo(ClientName::new("c").unwrap()),
-        Command::Vrfy(text()),
-        Command::Expn(text()),
-        Command::Noop(Text::EMPTY),
-        Command::Help(text()),
+        Command::Vrfy(argument),
+        Command::Expn(argument),
+        Command::Noop(None),
+        Command::Help(Some(argument)),
         Command::StartTls,
         Command::Quit,
     ] {
@@ -455,7 +538,7 @@ fn nothing_is_pipelined_behind_what_must_be_the_last_of_a_group() {
         connection.send(&before, &mut out).unwrap();
         connection.send(&last, &mut out).unwrap();
         out.clear();
-        for next in [Command::Rset, Command::Noop(Text::EMPTY), Command::Quit, ehlo()] {
+        for next in [Command::Rset, Command::Noop(None), Command::Quit, ehlo()] {
             assert!(connection.send(&next, &mut out).is_err(), "{next:?} behind {last:?}");
         }
         assert!(out.is_empty());
@@ -495,10 +578,10 @@ fn a_client_without_pipelining_waits_for_each_reply() {
 #[test]
 fn a_misuse_of_tls_ends_nothing() {
     let mut connection = ready(Limits::default());
-    assert_eq!(connection.secured(b""), Err(Error::Misuse(Misuse::NotHandedOver)));
-    assert_eq!(connection.secured(b"x"), Err(Error::Misuse(Misuse::NotHandedOver)));
+    assert_eq!(connection.secured(b""), Err(Error::Misuse(Misuse::TlsNotWanted)));
+    assert_eq!(connection.secured(b"x"), Err(Error::Misuse(Misuse::TlsNotWanted)));
     connection.send(&Command::Quit, &mut Vec::new()).unwrap();
     let mut connection = after(&["EHLO a"]);
-    assert_eq!(connection.secured(b""), Err(Error::Misuse(Misuse::NotHandedOver)));
+    assert_eq!(connection.secured(b""), Err(Error::Misuse(Misuse::TlsNotWanted)));
     assert_eq!(connection.state(), State::Ready);
 }

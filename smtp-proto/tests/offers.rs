@@ -305,6 +305,19 @@ fn quirks_forgive_what_they_name_and_nothing_else() {
     ask(&mut connection, "MAIL FROM: <a@b_c>", &ok());
 }
 
+/// RFC 5321 section 4.1.1: white space at the end is space and tab, and nothing else.
+#[test]
+fn only_spaces_and_tabs_at_the_end_of_a_command_mean_nothing() {
+    for sound in ["QUIT ", "QUIT\t", "QUIT \t \t"] {
+        assert_eq!(Command::parse(sound.as_bytes()), Ok(Command::Quit), "{sound:?}");
+    }
+    let forgiving = Quirks { space_before_path: true, ..Quirks::default() };
+    assert!(Command::parse_with(b"RCPT TO: \t<a@b>", forgiving).is_ok());
+    for broken in ["QUIT\r\n", "QUIT\n", "QUIT\r", "QUIT\x0c", "NOOP a\x0c", "RCPT TO:<a@b>\r\n", "RCPT TO:\x0c<a@b>"] {
+        assert!(Command::parse_with(broken.as_bytes(), forgiving).is_err(), "{broken:?}");
+    }
+}
+
 /// RFC 1870 section 4: what is announced is what is kept to.
 #[test]
 fn the_size_announced_is_the_size_that_is_taken() {
@@ -332,6 +345,7 @@ fn timeouts_are_those_of_rfc_5321() {
         assert_eq!(minutes(&client), wait, "{line}");
         assert!(matches!(client.receive(reply.as_bytes()), Ok(Step::Event { .. })));
     }
+    assert_eq!(minutes(&client), 3, "for each write of the message");
     client.end_of_content(&mut Vec::new()).unwrap();
     assert_eq!(minutes(&client), 10);
     assert_eq!(greeted(offering(everything())).timeout().as_secs(), 300);

@@ -4,8 +4,8 @@
 
 use postrider_smtp_proto::client::Subject;
 use postrider_smtp_proto::{
-    Capability, ClientName, Code, Command, ForwardPath, LineEndings, Mailbox, Mechanism, Misuse, Parameters, Path,
-    Postmaster, Reply, ReversePath, SaslLine, Secret, State, Step, Stray, Text, Verb, WireSize, client, server,
+    Argument, Capability, ClientName, Code, Command, ForwardPath, LineEndings, Mailbox, Mechanism, Misuse, Parameters,
+    Path, Postmaster, Reply, ReversePath, SaslLine, Secret, State, Step, Stray, Text, Verb, WireSize, client, server,
 };
 use proptest::prelude::*;
 
@@ -93,7 +93,7 @@ impl<'m> Pair<'m> {
         pair.reply(&Reply::new(Code::READY, "ready"));
         pair.exchange();
         pair.say(&[hello(lmtp)]);
-        assert_eq!(pair.client.is_pipelining(), sizes.pipelining);
+        assert_eq!(pair.client.offered().pipelining, sizes.pipelining);
         pair
     }
 
@@ -234,7 +234,7 @@ impl<'m> Pair<'m> {
             let consumed = match self.client.receive(&self.to_client.buffer).unwrap() {
                 Step::Event { consumed, event } => {
                     self.heard.push(event.reply.to_string());
-                    self.subjects.push(event.to);
+                    self.subjects.push(event.subject);
                     consumed
                 }
                 Step::Skip { consumed } => consumed,
@@ -285,12 +285,12 @@ fn transactions() -> Vec<Command<'static>> {
 
 fn others() -> Vec<Command<'static>> {
     vec![
-        Command::Noop(Text::EMPTY),
-        Command::Noop(Text::new("any thing").unwrap()),
-        Command::Vrfy(Text::new("\"Joe Smith\"").unwrap()),
-        Command::Expn(Text::new("list").unwrap()),
-        Command::Help(Text::EMPTY),
-        Command::Help(Text::new("MAIL").unwrap()),
+        Command::Noop(None),
+        Command::Noop(Argument::new("any thing").ok()),
+        Command::Vrfy(Argument::new("\"Joe Smith\"").unwrap()),
+        Command::Expn(Argument::new("list").unwrap()),
+        Command::Help(None),
+        Command::Help(Argument::new("MAIL").ok()),
         Command::Rset,
     ]
 }
@@ -446,7 +446,7 @@ fn a_client_that_is_let_send_to_nobody_sends_a_single_dot() {
         // LMTP owes no reply to nobody.
         if !lmtp {
             let step = pair.client.receive(b"554 nobody\r\n").unwrap();
-            assert!(matches!(step, Step::Event { event: client::Event { to: Subject::Content, .. }, .. }));
+            assert!(matches!(step, Step::Event { event: client::Event { subject: Subject::Content, .. }, .. }));
         }
         assert!(matches!(pair.client.receive(b"221 bye\r\n"), Ok(Step::Event { .. })));
         assert!(pair.client.is_closed());
@@ -466,7 +466,7 @@ fn a_transaction_that_does_not_begin_has_no_recipients_of_the_last_one() {
     let mut input = &b"451 not now\r\n503 MAIL first\r\n503 MAIL first\r\n"[..];
     let mut subjects = Vec::new();
     while let Step::Event { consumed, event } = pair.client.receive(input).unwrap() {
-        subjects.push(event.to);
+        subjects.push(event.subject);
         input = &input[consumed..];
     }
     let expected = [Subject::Command(Verb::Mail), Subject::Recipient(0), Subject::Command(Verb::Data)];
@@ -496,14 +496,14 @@ fn pipelining_begins_when_the_server_lists_it_and_ends_with_helo() {
     pair.exchange();
     send(&mut pair, Command::Helo(ClientName::new("c").unwrap())).unwrap();
     pair.exchange();
-    assert!(!pair.client.is_pipelining());
+    assert!(!pair.client.offered().pipelining);
     send(&mut pair, mail()).unwrap();
     assert!(matches!(send(&mut pair, Command::Rset), Err(Misuse::AwaitingReply { verb: Verb::Mail })));
     pair.exchange();
     send(&mut pair, hello(false)).unwrap();
     assert!(matches!(send(&mut pair, mail()), Err(Misuse::AwaitingReply { verb: Verb::Ehlo })));
     pair.exchange();
-    assert!(pair.client.is_pipelining() && !pair.client.is_waiting());
+    assert!(pair.client.offered().pipelining && !pair.client.is_waiting());
 }
 
 #[test]
@@ -514,7 +514,7 @@ fn tls_makes_both_sides_forget_what_was_known() {
     assert!(pair.client.wants_tls() && pair.server.wants_tls());
     pair.server.secured(&pair.to_server.buffer).unwrap();
     pair.client.secured(&pair.to_client.buffer).unwrap();
-    assert!(!pair.client.is_pipelining() && pair.server.is_secured());
+    assert!(!pair.client.offered().pipelining && pair.server.is_secured());
     assert_eq!((pair.client.state(), pair.server.state()), (State::Nameless, State::Nameless));
     assert!(matches!(pair.client.send(&mail(), &mut Vec::new()), Err(Misuse::OutOfPlace { .. })));
     assert!(matches!(pair.client.send(&Command::StartTls, &mut Vec::new()), Err(Misuse::OutOfPlace { .. })));

@@ -5,8 +5,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use postrider_smtp_proto::{
-    Address, AddressLiteral, AuthParameter, Body, Capability, ClientName, Code, Command, Domain, EnhancedCode,
-    ForwardPath, Host, Mailbox, Mechanism, Parameters, Path, Postmaster, Reply, ReversePath, Secret, Text,
+    AddressLiteral, Argument, AuthParameter, Body, Capability, ClientName, Code, Command, Domain, EnhancedCode,
+    ForwardPath, Host, LiteralAddress, Mailbox, Mechanism, Parameters, Path, Postmaster, Reply, ReversePath, Secret,
+    Text,
 };
 use proptest::prelude::*;
 
@@ -76,7 +77,7 @@ impl Parts {
         let parameters = Parameters::new(&self.parameters).unwrap();
         let path = Path::new(Mailbox::new(&self.mailbox).unwrap());
         let name = ClientName::new(&self.name).unwrap();
-        let text = || Text::new(&self.text).unwrap();
+        let argument = Argument::new(&self.text).unwrap();
         let auth = |initial: Option<&[u8]>| Command::Auth {
             mechanism: Mechanism::new(&self.mechanism).unwrap(),
             initial: initial.map(|initial| Secret::from(initial.to_vec())),
@@ -87,24 +88,36 @@ impl Parts {
             auth(Some(b"")),
             Command::Data,
             Command::Ehlo(name),
-            Command::Expn(text()),
+            Command::Expn(argument),
             Command::Helo(name),
-            Command::Help(text()),
-            Command::Help(Text::EMPTY),
+            Command::Help(Some(argument)),
+            Command::Help(None),
             Command::Lhlo(name),
             Command::Mail { from: ReversePath::Null, parameters },
             Command::Mail { from: ReversePath::Path(path), parameters: Parameters::NONE },
             Command::Mail { from: ReversePath::Path(path), parameters },
-            Command::Noop(text()),
-            Command::Noop(Text::EMPTY),
+            Command::Noop(Some(argument)),
+            Command::Noop(None),
             Command::Quit,
             Command::Rcpt { to: ForwardPath::Path(path), parameters },
             Command::Rcpt { to: ForwardPath::Postmaster(Postmaster::new("postMaster").unwrap()), parameters },
             Command::Rset,
             Command::StartTls,
-            Command::Vrfy(text()),
+            Command::Vrfy(argument),
         ]
     }
+}
+
+#[test]
+fn the_text_of_a_path_is_all_of_it() {
+    for path in ["<@a,@b:\"x y\\\"\"@[IPv6:::1]>", "<PostMaster>", "<gr\u{fc}n@b\u{fc}cher.example>"] {
+        let read = ForwardPath::new(path).unwrap();
+        assert_eq!(format!("<{}>", read.as_str()), path);
+        assert_eq!(read.as_bytes(), read.as_str().as_bytes());
+    }
+    let route = ReversePath::new("<@a:b@c>").unwrap();
+    assert_eq!((route.as_str(), route.to_string().as_str()), ("@a:b@c", "<b@c>"));
+    assert_eq!(ReversePath::Null.as_str(), "");
 }
 
 fn line_of(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
@@ -238,9 +251,9 @@ proptest! {
     #[test]
     fn addresses_are_read_as_they_are_written(v4 in any::<Ipv4Addr>(), v6 in any::<Ipv6Addr>(), tag in "[a-z]{1,5}[0-9]", content in "[!-Z^-~]{1,20}") {
         let address = |literal: &str| format!("{:?}", AddressLiteral::new(literal).unwrap().address());
-        prop_assert_eq!(address(&format!("[{v4}]")), format!("{:?}", Address::V4(v4)));
-        prop_assert_eq!(address(&format!("[ipv6:{v6}]")), format!("{:?}", Address::V6(v6)));
-        let general = Address::General(tag.as_bytes(), content.as_bytes());
+        prop_assert_eq!(address(&format!("[{v4}]")), format!("{:?}", LiteralAddress::V4(v4)));
+        prop_assert_eq!(address(&format!("[ipv6:{v6}]")), format!("{:?}", LiteralAddress::V6(v6)));
+        let general = LiteralAddress::General(tag.as_bytes(), content.as_bytes());
         prop_assert_eq!(address(&format!("[{tag}:{content}]")), format!("{general:?}"));
     }
 

@@ -408,7 +408,7 @@ impl Minded {
         self.next += 1;
         let choice = self.mood.choices[self.next % self.mood.choices.len()];
         self.send(match choice {
-            6 => Code::MAILBOX_BUSY,
+            6 => Code::MAILBOX_TEMPORARILY_UNAVAILABLE,
             7 => Code::MAILBOX_UNAVAILABLE,
             _ => yes,
         });
@@ -521,7 +521,7 @@ proptest! {
             let len = server.out.len().min(read);
             to_client.extend(server.out.drain(..len));
             if let Step::Event { consumed, event } = connection.receive(&to_client).unwrap() {
-                match (&mut transfer, event.to) {
+                match (&mut transfer, event.subject) {
                     (Some(transfer), _) => transfer.heard(&event, &connection),
                     (None, client::Subject::Greeting) => {
                         let name = ClientName::new("c").unwrap();

@@ -117,14 +117,14 @@ impl Channel {
         loop {
             let consumed = match self.connection.receive(&self.input) {
                 Ok(Step::Event { consumed, event }) => {
-                    let (to, reply) = (event.to, event.reply.into_owned());
+                    let (subject, reply) = (event.subject, event.reply.into_owned());
                     if reply.code() == Code::CHALLENGE {
                         self.transcript.heard_instead("334 (hidden)");
                     } else {
                         self.transcript.heard(self.input.get(..consumed).unwrap_or_default());
                     }
                     self.input.drain(..consumed);
-                    return Ok(Some(Event { to, reply }));
+                    return Ok(Some(Event { subject, reply }));
                 }
                 Ok(Step::Skip { consumed }) => consumed,
                 Ok(Step::NeedInput | Step::Paused) => return Ok(None),

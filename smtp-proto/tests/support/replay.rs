@@ -287,7 +287,7 @@ pub(crate) fn through_client(turns: &[Turn], cut: Cut) -> Record {
                     input.extend_from_slice(piece);
                     while let Step::Event { consumed, event } = connection.receive(&input).unwrap() {
                         assert_heard(&event, &mut expected);
-                        record.note(format!("{:?} {}", event.to, event.reply));
+                        record.note(format!("{:?} {}", event.subject, event.reply));
                         input.drain(..consumed);
                     }
                 }
