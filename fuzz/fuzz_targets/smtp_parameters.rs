@@ -60,7 +60,8 @@ fn by_meaning(parameters: &Parameters<'_>) -> ParameterList {
 }
 
 fn meaning(parameters: &Parameters<'_>) -> String {
-    let first = (parameters.auth(), parameters.body(), parameters.deliver_by(), parameters.envelope_id(), parameters.hold());
+    let first =
+        (parameters.auth(), parameters.body(), parameters.deliver_by(), parameters.envelope_id(), parameters.hold());
     let second = (parameters.mt_priority(), parameters.notify(), parameters.prdr(), parameters.require_tls());
     let third =
         (parameters.ret(), parameters.size(), parameters.smtputf8(), parameters.submitter(), parameters.valid_since());

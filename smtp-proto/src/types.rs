@@ -222,7 +222,6 @@ const fn is_control(octet: u8) -> bool {
 }
 
 /// What no text holds, wherever it comes from.
-#[cfg(feature = "serde")]
 pub(crate) const fn breaks_a_line(octet: u8) -> bool {
     matches!(octet, b'\r' | b'\n' | 0)
 }
