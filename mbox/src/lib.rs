@@ -1,0 +1,8 @@
+//! mbox files.
+
+mod from_line;
+mod header;
+mod splitter;
+
+pub use crate::from_line::{Date, FromLine};
+pub use crate::splitter::{Doubt, End, Event, Length, Policy, Splitter, Step, What, Why};
