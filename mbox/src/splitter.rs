@@ -126,6 +126,7 @@ pub struct Splitter {
     finder: memmem::Finder<'static>,
     /// Offset of the buffer's first octet.
     at: u64,
+    junk: u64,
     /// Octets at the front of the buffer that were searched and are content.
     searched: usize,
     /// The octet before the buffer; before a message, an LF.
@@ -174,7 +175,7 @@ struct Candidate {
 
 impl Splitter {
     /// Octets that have to be given to [`Self::looked`], if the file has so many.
-    pub const LOOK: usize = 2 * LINE_END + MAX_FROM_LINE + MAX_NAME;
+    pub const LOOK: usize = 1 + 2 * LINE_END + MAX_FROM_LINE + MAX_NAME;
 
     /// A splitter for a file from its start.
     pub fn new(policy: Policy) -> Self {
@@ -187,6 +188,7 @@ impl Splitter {
             policy,
             finder: memmem::Finder::new(b"From "),
             at,
+            junk: 0,
             searched: 0,
             before: b'\n',
             state: State::Junk,
@@ -199,6 +201,11 @@ impl Splitter {
     /// Offset of the buffer's first octet, from the start of the file.
     pub const fn position(&self) -> u64 {
         self.at
+    }
+
+    /// Octets before the first message that belong to none, as far as they were consumed.
+    pub const fn junk(&self) -> u64 {
+        self.junk
     }
 
     /// What is at the front of `input`, which begins with what was not consumed before. `last`: it ends with the file.
@@ -219,10 +226,14 @@ impl Splitter {
         }
     }
 
-    /// Answers [`Step::Look`]: the octets there, or `None`. `last`: they end with the file.
+    /// Answers [`Step::Look`]: the octets there, none where the file ends before; or `None`. `last`: they end with the file.
     pub fn looked(&mut self, octets: Option<&[u8]>, last: bool) {
+        self.checked(octets.map(|octets| octets.split_first().is_some_and(|(_, behind)| is_end(behind, last))));
+    }
+
+    /// Whether the message ends where it says, if that could be found out.
+    fn checked(&mut self, right: Option<bool>) {
         let State::Look { end } = self.state else { return };
-        let right = octets.map(|octets| is_end(octets, last));
         self.message.length = match right {
             None => Length::Unchecked,
             Some(true) => Length::Right,
@@ -320,9 +331,9 @@ impl Splitter {
     fn look<'b>(&mut self, input: &'b [u8], last: bool, end: u64) -> Option<Step<'b>> {
         let ahead = usize::try_from(end - self.at).ok();
         match ahead.and_then(|ahead| input.get(ahead..)) {
-            Some(octets) if last || octets.len() >= Self::LOOK => self.looked(Some(octets), last),
-            None if last => self.looked(Some(b"From: behind the end"), true),
-            _ => return Some(Step::Look { at: end }),
+            Some(behind) if last || behind.len() >= Self::LOOK => self.checked(Some(is_end(behind, last))),
+            None if last => self.checked(Some(false)),
+            _ => return Some(Step::Look { at: end - 1 }),
         }
         None
     }
@@ -510,8 +521,11 @@ impl Splitter {
             Some(octets) => octets,
         };
         self.take(input, end);
-        let event = if self.state == State::Junk { Event::Junk(octets) } else { Event::Content(octets) };
-        Step::Event { consumed: end, event }
+        if self.state != State::Junk {
+            return Step::Event { consumed: end, event: Event::Content(octets) };
+        }
+        self.junk += end as u64;
+        Step::Event { consumed: end, event: Event::Junk(octets) }
     }
 
     fn take(&mut self, input: &[u8], consumed: usize) {
