@@ -257,7 +257,7 @@ impl Splitter {
     fn header<'b>(&mut self, input: &'b [u8], last: bool, mut within: bool) -> Option<Step<'b>> {
         loop {
             let rest = input.get(self.searched..).unwrap_or_default();
-            let whole = memchr::memchr2(b'\n', 0, rest).map(|at| at + 1);
+            let whole = memchr::memchr(b'\n', rest).map(|at| at + 1);
             let line = rest.get(..whole.unwrap_or(rest.len())).unwrap_or_default();
             if !within && let Some(step) = self.line(input, last, line) {
                 return step;
@@ -363,7 +363,7 @@ impl Splitter {
         if rest.is_empty() && last {
             return Some(self.ended(input, end, end + blank, State::End));
         }
-        if !last && b"From ".starts_with(rest.get(..5).unwrap_or(rest)) {
+        if !last && (b"From ".starts_with(rest) || rest == b"\r") {
             return Some(self.more(input, end));
         }
         // The file has changed since it was looked at.
@@ -411,7 +411,7 @@ impl Splitter {
             let at = self.searched + found;
             self.searched = at;
             let before = at.checked_sub(1).and_then(|before| input.get(before)).unwrap_or(&self.before);
-            if ends_line(*before) {
+            if *before == b'\n' {
                 let judged = self.judge(input, last, at);
                 if matches!(judged, Some((_, false))) {
                     self.searched = at + 5;
@@ -585,11 +585,6 @@ impl Next {
     }
 }
 
-/// NULs are what a crash leaves where a line end should be.
-const fn ends_line(octet: u8) -> bool {
-    matches!(octet, b'\n' | 0)
-}
-
 /// Octets of the line at the front with its line end; `None`, if that has not come.
 fn line_len(octets: &[u8], last: bool) -> Option<usize> {
     match memchr::memchr(b'\n', octets.get(..MAX_FROM_LINE).unwrap_or(octets)) {
@@ -620,9 +615,9 @@ fn blank_before(input: &[u8], at: usize, first: u8) -> Option<usize> {
 
 /// Where that begins at the end of `input` which may become a blank line and the start of a message; what is searched is not.
 fn held_from(input: &[u8], searched: usize, first: u8) -> usize {
-    let line = memchr::memrchr2(b'\n', 0, input).map_or(0, |at| at + 1);
+    let line = memchr::memrchr(b'\n', input).map_or(0, |at| at + 1);
     let rest = input.get(line..).unwrap_or_default();
-    let begins_line = line > 0 || ends_line(first);
+    let begins_line = line > 0 || first == b'\n';
     if !begins_line || !(b"From ".starts_with(rest) || rest == b"\r") {
         return input.len();
     }

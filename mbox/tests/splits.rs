@@ -223,10 +223,10 @@ fn what_stands_before_the_first_message_is_junk() {
 
 #[test]
 fn nuls_of_a_crash_cost_the_damaged_message_only() {
-    let file = format!("{A}S: 1\n\nhalf a mess\0\0\0\0\0\0{A}S: 2\n\ny\n\n");
-    assert_eq!(found(&file), ["S: 1\n\nhalf a mess\0\0\0\0\0\0", "S: 2\n\ny\n"]);
-    let file = format!("{A}S: 1\nT: hal\0\0\0\0\0\0{A}S: 2\n\ny\n\n");
-    assert_eq!(found(&file), ["S: 1\nT: hal\0\0\0\0\0\0", "S: 2\n\ny\n"]);
+    let file = format!("{A}S: 1\n\nhalf a mess\0\0\0\0\0\0\n{A}S: 2\n\ny\n\n");
+    assert_eq!(found(&file), ["S: 1\n\nhalf a mess\0\0\0\0\0\0\n", "S: 2\n\ny\n"]);
+    // Within a line, senders could forge messages with it: nobody quotes there.
+    assert_eq!(found(&format!("{A}S: 1\n\n\0{A}S: forged\n\ny\n\n")).len(), 1);
 }
 
 #[test]
