@@ -31,12 +31,17 @@ pub(crate) fn first_odd<O: Odd>(content: &[u8], odd: O) -> Option<usize> {
     widest!(first_odd_with(content, odd))
 }
 
-/// [`first_odd`] where it is likely to be within a line, which is passed sooner than the CPU is asked.
-#[inline]
+/// [`first_odd`] where it is likely to be within a line, which is passed sooner than the CPU is asked, or another function is called.
+#[inline(always)]
 pub(crate) fn first_odd_soon<O: Odd>(content: &[u8], odd: O) -> Option<usize> {
     let line = content.get(..3 * BLOCK + 1).unwrap_or(content);
     let soon = fearless_simd::dispatch!(fearless_simd::Level::baseline(), simd => first_odd_near::<_, O>(simd, line));
-    soon.or_else(|passed| first_odd(content.get(passed..).unwrap_or_default(), odd).map(|at| passed + at).ok_or(0)).ok()
+    soon.map_or_else(|passed| first_odd_after(content, passed, odd), Some)
+}
+
+#[inline(never)]
+fn first_odd_after<O: Odd>(content: &[u8], passed: usize, odd: O) -> Option<usize> {
+    first_odd(content.get(passed..)?, odd).map(|at| passed + at)
 }
 
 /// In whole blocks; or how many octets they have.

@@ -54,7 +54,7 @@ impl Stuffer {
     /// Appends `content` to `out`, ready for the wire.
     pub fn stuff(&mut self, content: &[u8], out: &mut Vec<u8>) {
         out.reserve(content.len());
-        let mut rest = content;
+        let (mut rest, mut piece) = (content, PIECE);
         while let Some(first) = rest.first() {
             match (self.0, first) {
                 (Position::LineStart, b'.') => out.push(b'.'),
@@ -63,9 +63,11 @@ impl Stuffer {
             }
             let mut len = undisturbed(rest);
             if len < LINE && rest.len() > 2 * LINE {
-                len = put_lines(rest, out);
+                len = put_lines(rest.get(..piece).unwrap_or(rest), out);
+                piece = LONG_PIECE.min(2 * piece);
             } else {
                 out.extend_from_slice(rest.get(..len).unwrap_or_default());
+                piece = PIECE;
             }
             let (taken, left) = rest.split_at_checked(len).unwrap_or((rest, b""));
             self.0 = self.0.after(taken);
@@ -143,14 +145,15 @@ impl<'d> Iterator for Spans<'_, 'd> {
 
 /// Where something disturbs so soon, it does in most lines: they are copied by [`put_lines`].
 const LINE: usize = 128;
+/// So many octets at first, since it may be one line only; then twice as many each time, up to a [`LONG_PIECE`].
+const PIECE: usize = 1024;
+const LONG_PIECE: usize = 16 << 10;
 
 /// Appends the front of `content`, some lines, and says how many octets it took. The first octet goes out as it is.
 fn put_lines(content: &[u8], out: &mut Vec<u8>) -> usize {
-    const PIECE: usize = 1024;
     let start = out.len();
     // Room to write to block by block; an eighth is for what is added. If that is more, fewer lines are taken.
-    out.resize(start + PIECE + PIECE / 8, 0);
-    let content = content.get(..PIECE).unwrap_or(content);
+    out.resize(start + content.len() + content.len() / 8 + ROOM, 0);
     let (taken, put) = put_lines_into(content, out.get_mut(start..).unwrap_or_default());
     out.truncate(start + put);
     taken
@@ -160,39 +163,74 @@ fn put_lines_into(content: &[u8], room: &mut [u8]) -> (usize, usize) {
     widest!(put_lines_with(content, room))
 }
 
-/// Copies block by block; and what follows once more, one further on, where an octet is to be added. So no block waits for where the line ended in the
-/// last one.
+/// A dot that begins what is left is left to be doubled.
 #[inline(always)]
 fn put_lines_with(simd: impl Simd, content: &[u8], room: &mut [u8]) -> (usize, usize) {
-    let (Some(first), Some(space)) = (content.first(), room.first_mut()) else { return (0, 0) };
-    *space = *first;
-    let (mut taken, mut put) = (1, 1);
-    while let Some(around) = content.get(taken - 1..).and_then(|rest| rest.first_chunk::<{ 2 * BLOCK + 1 }>())
-        && let Some(space) = room.get_mut(put..).and_then(|room| room.first_chunk_mut::<{ 4 * BLOCK }>())
-        && let (Some(before), Some((_, after))) = (around.first_chunk(), around.split_first())
-        && let (Some(block), Some(copy)) = (after.first_chunk(), space.first_chunk_mut())
+    let dots = |content: &[u8]| usize::from(content.starts_with(b"\n."));
+    let (Some(first), Some(space)) = (content.first(), room.first_chunk_mut()) else { return (0, 0) };
+    *space = [*first, b'.'];
+    let (mut rest, mut put) = (content, 1 + dots(content));
+    while let Some(blocks) = rest.first_chunk()
+        && let Some(space) = room.get_mut(put..).and_then(<[u8]>::first_chunk_mut)
     {
-        *copy = *block;
-        let (octets, before) = (vector(simd, block), vector(simd, before));
-        let lone = bits(octets.simd_eq(b'\n') & !before.simd_eq(b'\r'));
-        let mut places = lone | bits(octets.simd_eq(b'.') & before.simd_eq(b'\n'));
-        let mut put_more = 0;
-        while places != 0 {
-            let at = places.trailing_zeros() as usize;
-            if let Some([added, copy @ ..]) =
-                space.get_mut(at + put_more..).and_then(|space| space.first_chunk_mut::<{ BLOCK + 1 }>())
-                && let Some(rest) = after.get(at..).and_then(|rest| rest.first_chunk())
-            {
-                *added = if lone >> at & 1 == 1 { b'\r' } else { b'.' };
-                *copy = *rest;
-            }
-            put_more += 1;
-            places &= places - 1;
-        }
-        taken += BLOCK;
-        put += BLOCK + put_more;
+        put += put_blocks(simd, blocks, space);
+        rest = rest.get(BLOCKS * BLOCK..).unwrap_or_default();
     }
-    (taken, put)
+    (content.len() - rest.len() + 1, put - dots(rest))
+}
+
+/// Blocks copied in a row.
+const BLOCKS: usize = 4;
+/// A block, the octet before it, and what may be copied behind a line end in it.
+const AROUND: usize = 1 + BLOCK + 1 + BLOCK;
+/// Blocks, however many octets are added to them, and what may be copied behind the last one.
+const ROOM: usize = (BLOCKS + 1) * BLOCK_ROOM;
+const BLOCK_ROOM: usize = 4 * BLOCK;
+
+/// Copies blocks with what is to be added, and says how many octets that came to.
+#[inline(always)]
+fn put_blocks(simd: impl Simd, blocks: &[u8; BLOCKS * BLOCK + AROUND], space: &mut [u8; ROOM]) -> usize {
+    let mut put = 0;
+    for around in (0..BLOCKS).filter_map(|n| blocks.get(n * BLOCK..)?.first_chunk()) {
+        if let Some(space) = space.get_mut(put..).and_then(<[u8]>::first_chunk_mut) {
+            put += BLOCK + put_block(simd, around, space);
+        }
+    }
+    put
+}
+
+/// Copies a block; and what follows once more, further on, where a line end has octets added before or behind it: so no block waits for where the line
+/// ended in the last one. Says how many octets were added.
+#[inline(always)]
+fn put_block<S: Simd>(simd: S, around: &[u8; AROUND], space: &mut [u8; BLOCK_ROOM]) -> usize {
+    let octets = |from: usize| around.get(from..).and_then(<[u8]>::first_chunk);
+    let (Some(before), Some(block), Some(next)) = (octets(0), octets(1), octets(2)) else { return 0 };
+    let whole = vector(simd, before).simd_eq(b'\r') & !vector(simd, next).simd_eq(b'.');
+    let mut places = bits(vector(simd, block).simd_eq(b'\n') & !whole);
+    if let Some(copy) = space.first_chunk_mut() {
+        *copy = *block;
+    }
+    let mut added = 0;
+    let mut add = |at: usize, octet: u8| {
+        if let Some(space) = space.get_mut(at + added..).and_then(<[u8]>::first_chunk_mut::<{ 1 + BLOCK }>)
+            && let ([first, copy @ ..], Some(rest)) = (space, octets(1 + at))
+        {
+            *first = octet;
+            *copy = *rest;
+        }
+        added += 1;
+    };
+    while places != 0 {
+        let at = places.trailing_zeros() as usize;
+        if around.get(at) != Some(&b'\r') {
+            add(at, b'\r');
+        }
+        if around.get(at + 2) == Some(&b'.') {
+            add(at + 1, b'.');
+        }
+        places &= places - 1;
+    }
+    added
 }
 
 /// How many octets of `content` go out as they are; its first octet does.
@@ -337,6 +375,18 @@ mod tests {
                 let dots = memchr::memmem::find_iter(&out, "\n..").count() + usize::from(out.starts_with(b".."));
                 let open = if out.ends_with(b"\n") { 0 } else { 2 };
                 assert_eq!(size.finish(), (out.len() - dots + open) as u64, "{} at {at}", disturbance.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn content_that_is_disturbed_in_every_line_is_stuffed_as_the_definition_says_however_long_it_is() {
+        for line in [&b"a line of some length\n"[..], b".a line\r\n", b"a\r\n\n.", b"\n.", b"\n", b"\r"] {
+            for len in ((1 << 16)..(1 << 16) + 40).step_by(13) {
+                let content: Vec<u8> = line.iter().copied().cycle().take(len).collect();
+                let (mut stuffer, mut out) = (Stuffer::new(), Vec::new());
+                stuffer.stuff(&content, &mut out);
+                assert!(out == stuff_plainly(&content), "{len} octets of {}", line.escape_ascii());
             }
         }
     }

@@ -81,7 +81,7 @@ impl Unstuffer {
         (unstuffed, stray)
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_by<'b>(&mut self, input: &'b [u8], dotted_line: impl FnOnce(&[u8]) -> Option<usize>) -> Unstuffed<'b> {
         if !self.at_line_start {
             return self.content(input, 0, dotted_line);
@@ -96,7 +96,7 @@ impl Unstuffer {
 
     /// Content up to the next line that begins with a dot, or all of it. A CR at the end is held back, so that
     /// "after CRLF" is never a question of two reads.
-    #[inline]
+    #[inline(always)]
     fn content<'b>(
         &mut self,
         input: &'b [u8],
@@ -127,11 +127,18 @@ impl Odd for Dotted {
 }
 
 /// Where the next line that begins with a dot does so.
-#[inline]
+#[inline(always)]
 fn dotted_line(input: &[u8]) -> Option<usize> {
-    let mut passed = 0;
+    let at = first_odd_soon(input, Dotted)? + 1;
+    if input.get(..at)?.ends_with(b"\r\n") { Some(at) } else { dotted_line_after(input, at) }
+}
+
+/// The same behind an LF that stood alone, which no honest peer sends: out of the way of those that do not.
+#[cold]
+#[inline(never)]
+fn dotted_line_after(input: &[u8], mut passed: usize) -> Option<usize> {
     loop {
-        passed += first_odd_soon(input.get(passed..)?, Dotted)? + 1;
+        passed += first_odd(input.get(passed..)?, Dotted)? + 1;
         if input.get(..passed)?.ends_with(b"\r\n") {
             return Some(passed);
         }
