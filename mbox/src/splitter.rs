@@ -577,8 +577,8 @@ impl Next {
         let name = octets.iter().take(MAX_NAME).position(|octet| !matches!(octet, b'!'..=b'9' | b';'..=b'~'));
         match name.and_then(|len| octets.get(len)) {
             Some(b':') if name != Some(0) => Some(Self::Field),
-            // `From ` and a lone CR may still become something else.
-            Some(_) if !(octets == b"\r" && !last) => Some(Self::Text),
+            // A CR may still become a line end.
+            Some(_) if octets != b"\r" || last => Some(Self::Text),
             None if octets.len() >= MAX_NAME || last => Some(Self::Text),
             _ => None,
         }

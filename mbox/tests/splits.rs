@@ -44,7 +44,7 @@ fn split(file: &[u8], policy: Policy, size: usize, can_look: bool) -> Report {
                         seen += consumed;
                     }
                     Event::End(found) => {
-                        let message = report.messages.last_mut().unwrap();
+                        let message = report.messages.last_mut().expect("it has begun");
                         message.content.end = seen;
                         message.end = found;
                         assert_eq!(found.len, (seen - message.content.start) as u64);
@@ -69,7 +69,7 @@ fn split(file: &[u8], policy: Policy, size: usize, can_look: bool) -> Report {
                 end = file.len().min(end + size);
             }
             Step::Look { at } => {
-                let octets = file.get(usize::try_from(at).unwrap()..).unwrap_or_default();
+                let octets = file.get(usize::try_from(at).expect("64 bits")..).unwrap_or_default();
                 let octets = &octets[..octets.len().min(Splitter::LOOK)];
                 splitter.looked(can_look.then_some(octets), octets.len() < Splitter::LOOK);
             }
@@ -95,7 +95,7 @@ fn whole(file: &[u8], policy: Policy) -> Report {
 }
 
 fn contents<'f>(file: &'f [u8], report: &Report) -> Vec<&'f str> {
-    report.messages.iter().map(|message| std::str::from_utf8(&file[message.content.clone()]).unwrap()).collect()
+    report.messages.iter().map(|message| std::str::from_utf8(&file[message.content.clone()]).expect("text")).collect()
 }
 
 fn found(file: &str) -> Vec<&str> {
