@@ -71,10 +71,8 @@ impl Content {
     }
 
     /// Nothing more comes for a while: frees memory.
-    pub async fn paused(&mut self) {
-        if let Ok(message) = &mut self.message {
-            message.paused().await;
-        }
+    pub fn paused(&mut self) {
+        self.message.iter_mut().for_each(Incoming::paused);
     }
 
     /// The message has ended: stores what is still to come of it.

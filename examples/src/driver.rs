@@ -5,8 +5,8 @@
 //!
 //! One read buffer and one write buffer belong to each connection. The write buffer goes out when the protocol has no more to decode,
 //! which gives pipelined commands one write for many answers, and in between when it has grown large. While nothing is owed to
-//! either side both buffers are freed: an idle connection costs its task and little more. So does one that stops within a message, after a
-//! second.
+//! either side both buffers are freed: an idle connection costs its task and little more. One that stops within a
+//! message has, after a second, small buffers and what of the message is not on the disk.
 
 use std::future::Future;
 use std::io;
@@ -144,9 +144,7 @@ pub trait Session: Send {
     fn secured(&mut self) {}
 
     /// Nothing has come for a second: what is held only to be fast may go.
-    fn paused(&mut self) -> impl Future<Output = ()> + Send {
-        async {}
-    }
+    fn paused(&mut self) {}
 
     /// The server stops. Between two commands: says so to the peer, if the protocol can, and answers `true`.
     /// In the midst of something that should be finished first: answers `false`, and is asked again later.
@@ -333,10 +331,10 @@ impl Stream {
 
     /// Appends what has arrived to `input`, at most about `size` octets, and adapts `size` to what comes.
     ///
-    /// An empty buffer is freed while nothing arrives, where the socket tells without one.
+    /// The buffer is freed while nothing arrives, but for the few octets in it, where the socket tells without one.
     async fn fill(&mut self, input: &mut BytesMut, size: &mut usize) -> io::Result<usize> {
-        if let (Self::Plain(stream), true) = (&*self, input.is_empty()) {
-            *input = BytesMut::new();
+        if let (Self::Plain(stream), true) = (&*self, input.len() < SMALL_READ) {
+            *input = BytesMut::from(&input[..]);
             stream.readable().await?;
         }
         input.reserve(*size);
@@ -492,7 +490,7 @@ impl<S: Session> Driver<S> {
         let pause = until.min(began + PAUSE);
         let mut arrival = self.arrival(pause).await?;
         if arrival == Arrival::Nothing && pause < until {
-            self.release().await;
+            self.release();
             arrival = self.arrival(until).await?;
         }
         self.timeouts.message.waited(began.elapsed());
@@ -507,10 +505,10 @@ impl<S: Session> Driver<S> {
     }
 
     /// Frees what only makes a fast peer faster.
-    async fn release(&mut self) {
+    fn release(&mut self) {
         self.read_size = SMALL_READ;
         self.input = BytesMut::from(&self.input[..]);
-        self.session.paused().await;
+        self.session.paused();
     }
 
     async fn arrival(&mut self, deadline: Instant) -> Result<Arrival, Failure<ErrorOf<S>>> {

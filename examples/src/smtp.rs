@@ -620,9 +620,9 @@ impl Session for Smtp {
         let _ = self.connection.time_out("you took too long", &mut io.out);
     }
 
-    async fn paused(&mut self) {
+    fn paused(&mut self) {
         if let Some(content) = &mut self.transaction.content {
-            content.paused().await;
+            content.paused();
         }
     }
 }
