@@ -279,7 +279,7 @@ def to_postfix(_):
         envelope, _ = held(folder)
         check("Postfix: XFORWARD", status == 0 and b"192.0.2.8" in envelope, envelope + said)
         status, said = smtp_send(where, *plain, message=BINARY)
-        check("Postfix: BINARYMIME is not offered", status == 65 and b"BinaryMime" in said and not held(folder)[0], said)
+        check("Postfix: BINARYMIME is not offered", status == 65 and b"BINARYMIME" in said and not held(folder)[0], said)
         command = [SMTP_SEND, *plain, "--command", "VRFY user1@example.test", "--command", "ETRN example.test", where]
         status, said = program(*command)
         check("Postfix: VRFY and ETRN", said.startswith(b"252 ") and len(said.splitlines()) == 2, said)

@@ -439,7 +439,7 @@ fn the_message_decides_about_its_parameters_and_the_server_whether_it_can_go() {
         (german, &[], "BODY=8BITMIME SIZE=25 SMTPUTF8"),
         (german, &["--no-smtputf8", "--no-size", "--body", "7bit"], "BODY=7BIT"),
         ("a\n", &["--mail-parameter", "SIZE=99", "--ret", "hdrs", "--envid", "a=b"], "SIZE=99 RET=hdrs ENVID=a+3Db"),
-        ("a\n", &["--priority", "5", "--by", "100;R", "--prdr", "--mail-parameter", "X-Y=1"], "X-Y=1 SIZE=3"),
+        ("a\n", &["--priority", "5", "--by", "100;N", "--prdr", "--mail-parameter", "X-Y=1"], "X-Y=1 SIZE=3"),
     ] {
         let script = Script::new(move |peer| {
             peer.greet(FULL);
@@ -458,12 +458,13 @@ fn the_message_decides_about_its_parameters_and_the_server_whether_it_can_go() {
         assert_eq!(ran.err, if options.contains(&"--prdr") { left_out } else { "" });
     }
     for (message, capabilities, options, says) in [
-        ("gr\u{fc}n\n", "250 mx\r\n", &["--no-smtputf8"][..], "EightBitMime"),
+        ("gr\u{fc}n\n", "250 mx\r\n", &["--no-smtputf8"][..], "BODY=8BITMIME"),
         (german, "250-mx\r\n250 8BITMIME\r\n", &[], "SMTPUTF8"),
         ("a long message\n", "250-mx\r\n250 SIZE 10\r\n", &[], "16 octets exceeds the server's limit of 10"),
-        ("a\0b\n", FULL, &[], "BinaryMime"),
+        ("a\0b\n", FULL, &[], "BODY=BINARYMIME"),
         ("a\n", FULL, &["--hold-for", "60"], "does not hold"),
         ("a\n", FULL, &["--requiretls"], "REQUIRETLS"),
+        ("a\n", FULL, &["--by", "100;R"], "DELIVERBY"),
         ("a\n", "250-mx\r\n250 8BITMIME\r\n", &["--to", "b\u{fc}cher@example.org"], "SMTPUTF8"),
     ] {
         let script = Script::new(move |peer| {
