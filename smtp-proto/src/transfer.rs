@@ -21,7 +21,7 @@
 //!     let (mut connection, mut input, mut out) = (Connection::new(Config::default()), Vec::new(), Vec::new());
 //!     loop {
 //!         if let Step::Event { consumed, event } = connection.receive(&input)? {
-//!             match (event.to, &mut *transfer) {
+//!             match (event.subject, &mut *transfer) {
 //!                 (_, Some(transfer)) => transfer.heard(&event, &connection),
 //!                 _ if event.reply.code().is_negative() => return Err(event.reply.to_string().into()),
 //!                 (Subject::Greeting, _) => connection.send(&Command::Ehlo(ClientName::new("client.example")?), &mut out)?,
