@@ -590,10 +590,10 @@ def held_back(_):
     head = b"DATA\r\nSubject: x\r\n\r\n"
     # KiB once nothing has come for a second, and before that.
     for name, allowed, most, octets in [
-        ("60,000 octets of a message", 72, 128, head + b"x" * 60_000),
-        ("1,000,000 octets of a message", 72, 384, head + b"x" * 1_000_000 + b"\r"),
+        ("60,000 octets of a message", 84, 128, head + b"x" * 60_000),
+        ("1,000,000 octets of a message", 160, 384, head + b"x" * 1_000_000 + b"\r"),
         ("1,000 recipients", 320, 320, b"RCPT TO:<anna+%s@localhost>\r\n" % (b"x" * 59) * 999),
-        ("20,000 commands and a half", 40, 160, b"NOOP\r\n" * 20_000 + b"N" * 4000),
+        ("20,000 commands and a half", 96, 160, b"NOOP\r\n" * 20_000 + b"N" * 4000),
     ]:
         with Server(limits={"connections_per_address": 5000}) as server, contextlib.ExitStack() as stack:
             peers = [stack.enter_context(in_transaction(server)) for _ in range(100)]
