@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use postrider_smtp_proto::{Command, ForwardPath, ParameterList, Parameters, ReversePath};
+use postrider_smtp_proto::{AuthParameter, Command, ForwardPath, ParameterList, Parameters, ReversePath};
 
 fuzz_target!(|octets: &[u8]| {
     let Ok(parameters) = Parameters::new(octets) else { return };
@@ -60,8 +60,12 @@ fn by_meaning(parameters: &Parameters<'_>) -> ParameterList {
 }
 
 fn meaning(parameters: &Parameters<'_>) -> String {
-    let first =
-        (parameters.auth(), parameters.body(), parameters.deliver_by(), parameters.envelope_id(), parameters.hold());
+    // A name without a domain is written as nobody.
+    let auth = parameters.auth().map(|auth| match auth {
+        AuthParameter::Name(_) => AuthParameter::Unknown,
+        auth => auth,
+    });
+    let first = (auth, parameters.body(), parameters.deliver_by(), parameters.envelope_id(), parameters.hold());
     let second = (parameters.mt_priority(), parameters.notify(), parameters.prdr(), parameters.require_tls());
     let third =
         (parameters.ret(), parameters.size(), parameters.smtputf8(), parameters.submitter(), parameters.valid_since());
