@@ -118,7 +118,7 @@ pub enum What {
 
 /// Finds the messages of an mbox file in octets that come in any pieces.
 ///
-/// It holds no octets: what it has not consumed stays in the caller's buffer and is given again with more behind it. No octet is searched twice.
+/// It holds no octets: what it has not consumed, about 1,100 octets at most, stays in the caller's buffer and is given again with more behind it.
 /// What is found does not depend on how the octets are cut.
 #[derive(Clone, Debug)]
 pub struct Splitter {
