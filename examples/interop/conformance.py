@@ -1,7 +1,8 @@
 """The conformance kit of `testdata/smtp-conformance` against the server and, where they are installed, Postfix and Exim.
 
 `CONFORMANCE` names its binary. The server has to pass every case that is a MUST, in each of its three roles; so has Postfix where it
-does not take LF for a line end. What Exim fails is explained in the kit's README; here it must not be more.
+does not take LF for a line end. What Exim fails is explained in the kit's README; here it must not be more. It waits before many of its
+answers, five minutes in all, so with `CI` set it is left out.
 """
 
 import os
@@ -43,8 +44,8 @@ def ours(_):
 def other_postfix(_):
     with Postfix(0, "maildir") as server:
         server.set(smtpd_forbid_bare_newline="normalize", smtpd_error_sleep_time=0, smtpd_soft_error_limit=1000, smtpd_hard_error_limit=2000)
-        # Loopback is not to be an exception.
-        server.set(smtpd_forbid_bare_newline_exclusions="", message_size_limit=500_000)
+        # Loopback is no exception, neither for line ends nor for whose mail is relayed.
+        server.set(smtpd_forbid_bare_newline_exclusions="", mynetworks="", message_size_limit=500_000)
         status, passed, run, said = score(server.port, *OTHERS)
         check(f"Postfix: {passed} of {run} MUSTs", status == 0 and passed == run >= 416, said)
 
@@ -57,4 +58,4 @@ def other_exim(_):
 
 
 if __name__ == "__main__":
-    suite("conformance", [ours, other_postfix, other_exim], Server(("anna",)))
+    suite("conformance", [ours, other_postfix, *([] if os.environ.get("CI") else [other_exim])], Server(("anna",)))
