@@ -34,7 +34,7 @@ fn reference(wire: &[u8], line_endings: LineEndings, binary: bool) -> Vec<Part> 
     let (mut content, mut first, mut over) = (Vec::new(), true, false);
     while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
         let (line, after) = (&rest[..end], &rest[end + 2..]);
-        let word = line.trim_ascii_end().split(|octet| *octet == b' ').next().unwrap_or_default();
+        let word = line.split(|octet| matches!(octet, b' ' | b'\t')).next().unwrap_or_default();
         if !word.eq_ignore_ascii_case(b"BDAT") {
             return parts;
         }
@@ -91,7 +91,7 @@ fn added(line_endings: LineEndings, binary: bool) -> usize {
 /// `"BDAT" SP chunk-size [ SP end-marker ]`, with spaces at the end.
 fn announced(line: &[u8]) -> Option<(u64, bool)> {
     let text = std::str::from_utf8(line).ok().filter(|line| line.len() + 2 <= 4096 && !line.contains(['\r', '\n']))?;
-    let words: Vec<_> = text.trim_ascii_end().split(' ').collect();
+    let words: Vec<_> = text.trim_end_matches([' ', '\t']).split(' ').collect();
     let (size, last) = match words[..] {
         [_, size] => (size, false),
         [_, size, last] if last.eq_ignore_ascii_case("LAST") => (size, true),

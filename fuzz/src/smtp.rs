@@ -186,6 +186,8 @@ pub struct Server {
     envelope: Envelope,
     /// What has come of a message.
     content: Vec<u8>,
+    /// A CR that is no end of a line unless an LF comes next.
+    after_cr: bool,
     /// What it heard.
     pub heard: Heard,
     /// What it said and nobody has taken yet.
@@ -198,7 +200,7 @@ impl Server {
         let connection = server::Connection::new(options.server());
         let (content, heard, out) = (Vec::new(), Heard::default(), Vec::new());
         let envelope = Envelope::NONE;
-        let mut server = Self { connection, options, choices, envelope, content, heard, out };
+        let mut server = Self { connection, options, choices, envelope, content, after_cr: false, heard, out };
         server.send(Code::READY, "ready");
         server
     }
@@ -261,11 +263,17 @@ impl Server {
                 return self.send(Code::MAILBOX_UNAVAILABLE, "no");
             }
             (_, Command::Data) => self.send(Code::START_MAIL_INPUT, "go on"),
+            (_, Command::Burl { .. }) => {
+                // What is fetched would stand here.
+                self.after_cr = false;
+                self.send(Code::OK, "fine");
+            }
             (_, Command::Ehlo(_) | Command::Helo(_) | Command::Lhlo(_)) => {
                 self.connection.send_hello("mail.example", &mut self.out).expect("a hello is answered");
             }
             (_, Command::Mail { .. }) => {
                 self.content.clear();
+                self.after_cr = false;
                 self.send(Code::OK, "fine");
             }
             (_, Command::Quit) => self.send(Code::CLOSING, "bye"),
@@ -284,9 +292,10 @@ impl Server {
     }
 
     fn take(&mut self, piece: &[u8]) {
-        let parted = self.content.ends_with(b"\r") && piece.starts_with(b"\n");
+        let parted = self.after_cr && piece.starts_with(b"\n");
         assert!(!parted && !piece.is_empty(), "{} after {}", piece.escape_ascii(), self.content.escape_ascii());
         self.content.extend_from_slice(piece);
+        self.after_cr = piece.ends_with(b"\r");
     }
 
     /// Says what becomes of a chunk.
@@ -302,12 +311,14 @@ impl Server {
         }
         self.envelope = Envelope::NONE;
         self.content.clear();
+        self.after_cr = false;
     }
 
     /// Says what becomes of a message, in LMTP to each recipient, and with `PRDR` perhaps to each and then to all.
     fn judge(&mut self, end: ContentEnd) {
         let recipients = std::mem::take(&mut self.envelope).recipients;
         let mut content = std::mem::take(&mut self.content);
+        self.after_cr = false;
         match end.fault {
             Some(_) => content.clear(),
             None => assert_eq!(content.len() as u64, end.size),
