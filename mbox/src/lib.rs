@@ -1,14 +1,25 @@
 #![doc = include_str!("../README.md")]
 
+mod detect;
+mod entries;
+mod fields;
 mod from_line;
 mod header;
+mod index;
 mod messages;
+mod metadata;
+mod numbering;
 mod quote;
 mod reader;
 mod splitter;
 
+pub use crate::detect::{Certainty, Detected, Evidence};
+pub use crate::entries::{Entries, Entry};
 pub use crate::from_line::{Date, FromLine};
+pub use crate::index::{Followed, Index, Place};
 pub use crate::messages::{Message, Messages, messages};
+pub use crate::metadata::{Base, Flag, Flags, Keyword, Metadata};
+pub use crate::numbering::{Numbering, number};
 pub use crate::quote::{Dialect, Piece, Quoter, Unquoter};
-pub use crate::reader::{Reader, Source, Stream};
+pub use crate::reader::{Reader, Section, Source, Stream};
 pub use crate::splitter::{Doubt, End, Event, Length, Policy, Splitter, Step, What, Why};

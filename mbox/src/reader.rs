@@ -51,6 +51,48 @@ impl<R: Read> Source for Stream<R> {
     }
 }
 
+/// A file from one offset to another, read without moving the file's own place, so that many can read it at once. What is written behind its end while
+/// it is read is not seen.
+#[derive(Clone, Debug)]
+pub struct Section<'f> {
+    file: &'f File,
+    at: u64,
+    end: u64,
+}
+
+impl<'f> Section<'f> {
+    /// The file from `at` to before `end`, or to where it ends now.
+    ///
+    /// # Errors
+    ///
+    /// When the file's length cannot be found out.
+    pub fn new(file: &'f File, at: u64, end: Option<u64>) -> io::Result<Self> {
+        let len = file.metadata()?.len();
+        Ok(Self { file, at, end: end.map_or(len, |end| end.min(len)) })
+    }
+
+    /// Where it ends.
+    pub const fn end(&self) -> u64 {
+        self.end
+    }
+}
+
+impl Read for Section<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX).min(buffer.len());
+        let len = self.file.read_at(buffer.get_mut(..left).unwrap_or_default(), self.at)?;
+        self.at += len as u64;
+        Ok(len)
+    }
+}
+
+impl Source for Section<'_> {
+    fn look(&self, at: u64, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX).min(buffer.len());
+        self.file.look(at, buffer.get_mut(..left).unwrap_or_default())
+    }
+}
+
 /// Reads a file of any size in constant memory: 64 KiB.
 ///
 /// ```
@@ -105,6 +147,10 @@ impl<S: Source> Reader<S> {
     /// Offset of the next event's first octet, from the start of the file.
     pub fn position(&self) -> u64 {
         self.splitter.position()
+    }
+
+    pub(crate) const fn splitter(&self) -> &Splitter {
+        &self.splitter
     }
 
     /// What comes next, or `None` at the end. Content comes in pieces of any length.

@@ -198,6 +198,11 @@ impl Splitter {
         }
     }
 
+    /// A splitter for the same file from a message on that begins at this offset.
+    pub(crate) fn again_at(&self, at: u64) -> Self {
+        Self { usual: self.usual, ..Self::at(self.policy, at) }
+    }
+
     /// Offset of the buffer's first octet, from the start of the file.
     pub const fn position(&self) -> u64 {
         self.at
