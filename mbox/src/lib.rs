@@ -11,6 +11,7 @@ mod metadata;
 mod numbering;
 mod quote;
 mod reader;
+mod rewrite;
 mod splitter;
 
 pub use crate::detect::{Certainty, Detected, Evidence};
@@ -22,4 +23,5 @@ pub use crate::metadata::{Base, Flag, Flags, Keyword, Metadata};
 pub use crate::numbering::{Numbering, number};
 pub use crate::quote::{Dialect, Piece, Quoter, Unquoter};
 pub use crate::reader::{Reader, Section, Source, Stream};
+pub use crate::rewrite::Edit;
 pub use crate::splitter::{Doubt, End, Event, Length, Policy, Splitter, Step, What, Why};
