@@ -49,6 +49,8 @@ pub struct Appended {
     pub at: u64,
     /// Octets of the line and of the content as it is stored, without the blank line behind them.
     pub len: u64,
+    /// The content did not begin with a header field or a blank line, and a blank line was added: it is all body.
+    pub blank_line_added: bool,
     /// The content did not end with a line end, and one was added.
     pub line_end_added: bool,
 }
@@ -58,9 +60,11 @@ impl Locked {
     ///
     /// The content is what comes, header and body, but for what [`Storing`] says; in mboxcl and mboxcl2 a right `Content-Length` is put last into the
     /// header. It is read once, and of any length; it is in memory in pieces of 64 KiB. A missing line end at the end of the content is added, in every
-    /// dialect: programs that go by a length want exactly one line end behind it. If the file does not end with a blank line, that is added first, so that a
-    /// message that a crash has cut does not swallow this one. Lines in the header that begin with `From ` are quoted in every dialect: no message may have
+    /// dialect: programs that go by a length want exactly one line end behind it. A content that does not begin with a header field gets a blank line before
+    /// it, as readers take no text for the start of a message. Lines in the header that begin with `From ` are quoted in every dialect: no message may have
     /// them, and readers split there.
+    ///
+    /// If the file does not end with a blank line, that is added first, so that a message that a crash has cut does not swallow this one.
     ///
     /// mtime is later than atime afterwards, by which mail readers tell that there is new mail, if the file is ours.
     ///
@@ -145,13 +149,13 @@ impl<'l> Batch<'l> {
         self.tail.push(&envelope.line())?;
         self.tail.push(line_end.octets())?;
         let storing = Content::new(&mut self.tail, self.storing, line_end);
-        let line_end_added = match self.storing.converts_line_ends {
+        let added = match self.storing.converts_line_ends {
             true => storing.copy(Converted::new(content, line_end)),
             false => storing.copy(content),
         }?;
         let len = self.tail.position() - at;
         self.tail.push(line_end.octets())?;
-        Ok(Appended { at, len, line_end_added })
+        Ok(Appended { at, len, blank_line_added: added.blank_line, line_end_added: added.line_end })
     }
 
     /// What was added reaches stable storage, or is taken away again.

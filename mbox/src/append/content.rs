@@ -24,6 +24,14 @@ pub(super) struct Content<'t, 'f> {
     part: Part,
     quoting: Quoting,
     begins: u64,
+    added: Added,
+}
+
+/// What a content lacked, and has now.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Added {
+    pub(super) blank_line: bool,
+    pub(super) line_end: bool,
 }
 
 /// Where one is.
@@ -42,11 +50,11 @@ impl<'t, 'f> Content<'t, 'f> {
         };
         let part = Part::Header(Fields::new(storing.keeps_metadata));
         let begins = tail.position();
-        Self { tail, storing, line_end, part, quoting: Quoting::new(quoted), begins }
+        Self { tail, storing, line_end, part, quoting: Quoting::new(quoted), begins, added: Added::default() }
     }
 
-    /// Stores all that `source` gives. Whether a line end was missing at its end, and was added.
-    pub(super) fn copy(mut self, mut source: impl Read) -> Result<bool, Error> {
+    /// Stores all that `source` gives.
+    pub(super) fn copy(mut self, mut source: impl Read) -> Result<Added, Error> {
         let (mut buffer, mut filled, mut last) = (vec![0; INPUT], 0, false);
         while !last {
             let more = read(&mut source, buffer.get_mut(filled..).unwrap_or_default())
@@ -74,6 +82,11 @@ impl<'t, 'f> Content<'t, 'f> {
                     self.begin_body(line)?;
                     line.len()
                 }
+                Step::Body => {
+                    self.added.blank_line = true;
+                    self.begin_body(self.line_end.octets())?;
+                    0
+                }
                 Step::NeedInput => return Ok(input.len() - rest.len()),
             };
             rest = rest.get(taken..).unwrap_or_default();
@@ -100,18 +113,18 @@ impl<'t, 'f> Content<'t, 'f> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<bool, Error> {
+    fn finish(mut self) -> Result<Added, Error> {
         self.quoting.push(b"", true, self.tail)?;
         let is_empty = self.tail.position() == self.begins;
-        let is_added = !is_empty && self.tail.last() != Some(b'\n');
-        if is_added {
+        self.added.line_end = !is_empty && self.tail.last() != Some(b'\n');
+        if self.added.line_end {
             self.tail.push(self.line_end.octets())?;
         }
         if let Part::Body(begins, Some(gap)) = self.part {
             let len = self.tail.position() - begins;
             self.tail.fill(gap, len.to_string().as_bytes())?;
         }
-        Ok(is_added)
+        Ok(self.added)
     }
 }
 

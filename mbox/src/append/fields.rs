@@ -5,6 +5,9 @@ const METADATA: [&[u8]; 6] = [b"Status", b"X-IMAP", b"X-IMAPbase", b"X-Keywords"
 
 const LENGTH: &[u8] = b"Content-Length";
 
+/// Names of fields are not longer: readers look at as much to tell a header from a text.
+const MAX_NAME: usize = 78;
+
 /// No name is longer, with white space behind it: programs that read such a field read no more of a line.
 pub(super) const MAX_HELD: usize = 1_024;
 
@@ -12,6 +15,8 @@ pub(super) const MAX_HELD: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Fields {
     keeps_metadata: bool,
+    /// Nothing was kept yet.
+    first: bool,
     /// Within a line, or at the start of one.
     within: bool,
     /// The field of the last line stays.
@@ -27,13 +32,15 @@ pub(super) enum Step<'b> {
     Drop(usize),
     /// The blank line that ends the header section.
     Blank(&'b [u8]),
+    /// There is no header section: the message begins with a line that is no field, and is all body.
+    Body,
     /// More is needed, with the same in front of it: [`MAX_HELD`] octets at most.
     NeedInput,
 }
 
 impl Fields {
     pub(super) fn new(keeps_metadata: bool) -> Self {
-        Self { keeps_metadata, within: false, kept: true }
+        Self { keeps_metadata, first: true, within: false, kept: true }
     }
 
     /// `last`: the message ends with `input`.
@@ -43,6 +50,7 @@ impl Fields {
             match self.judge(line, last) {
                 None => return Step::NeedInput,
                 Some(Line::Blank) => return Step::Blank(line),
+                Some(Line::NoField) => return Step::Body,
                 Some(Line::Continued) => {}
                 Some(Line::Metadata) => self.kept = false,
                 Some(Line::Other) => self.kept = true,
@@ -54,6 +62,7 @@ impl Fields {
         let end = memchr::memchr(b'\n', input).map(|at| at + 1);
         self.within = end.is_none();
         let octets = end.and_then(|end| input.get(..end)).unwrap_or(input);
+        self.first &= !self.kept;
         if self.kept { Step::Keep(octets) } else { Step::Drop(octets.len()) }
     }
 
@@ -63,7 +72,8 @@ impl Fields {
         match line {
             b"\n" | b"\r\n" => return Some(Line::Blank),
             b"" | b"\r" if !is_whole => return None,
-            [b' ' | b'\t', ..] => return Some(Line::Continued),
+            b"" => return Some(Line::Other),
+            [b' ' | b'\t', ..] if !self.kept || !self.first => return Some(Line::Continued),
             _ => {}
         }
         let names = METADATA.iter().filter(|_| !self.keeps_metadata).chain([&LENGTH]);
@@ -76,10 +86,16 @@ impl Fields {
             }
         }
         match may_be && !is_whole {
-            true if line.len() < MAX_HELD => None,
+            true if line.len() < MAX_HELD => return None,
             // A thousand blanks behind such a name are no text that anybody misses.
-            true => Some(Line::Metadata),
-            false => Some(Line::Other),
+            true => return Some(Line::Metadata),
+            false if self.first => {}
+            false => return Some(Line::Other),
+        }
+        match is_field(line) {
+            None if !is_whole && line.len() < MAX_HELD => None,
+            Some(true) => Some(Line::Other),
+            _ => Some(Line::NoField),
         }
     }
 }
@@ -89,7 +105,25 @@ enum Line {
     Blank,
     Continued,
     Metadata,
+    /// The first that stays is none that a header has.
+    NoField,
     Other,
+}
+
+/// Whether a line is what a header section begins with: a field, or a `From ` line that somebody has left there; `None`: it may become one.
+fn is_field(line: &[u8]) -> Option<bool> {
+    if line.starts_with(b"From ") {
+        return Some(true);
+    }
+    let is_name = |octet: &u8| matches!(octet, b'!'..=b'9' | b';'..=b'~');
+    let len = line.iter().take(MAX_NAME).take_while(|octet| is_name(octet)).count();
+    let rest = line.get(len..).unwrap_or_default();
+    match rest.trim_ascii_start().first() {
+        _ if len == MAX_NAME || (len == 0 && !line.is_empty()) || rest.starts_with(b"\n") => Some(false),
+        None if line.ends_with(b"\n") => Some(false),
+        None => None,
+        Some(octet) => Some(*octet == b':'),
+    }
 }
 
 /// Whether the line is a field of this name; `None`: it is, if a colon comes.
@@ -128,6 +162,11 @@ mod tests {
                 Step::Drop(len) => {
                     assert!(len > 0);
                     at += len;
+                }
+                Step::Body => {
+                    out.push(b'\n');
+                    out.extend_from_slice(&input[at..]);
+                    return out;
                 }
                 Step::Blank(_) => {
                     out.extend_from_slice(&input[at..]);
@@ -169,8 +208,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_message_without_header_is_all_body() {
+        for body in ["x", "x y: z\nStatus: R\n", " : x\n", " folded\n", ": x\n", "\r", ">From a\n", "\u{e4}: x\n"] {
+            for size in [1, 2, 1_000] {
+                assert_eq!(kept(body.as_bytes(), size, false), format!("\n{body}").as_bytes(), "{body:?}");
+                let input = format!("Status: R\n folded\n{}", body.trim_start());
+                let expected = if body == "\r" { String::new() } else { format!("\n{}", body.trim_start()) };
+                assert_eq!(kept(input.as_bytes(), size, false), expected.as_bytes());
+            }
+        }
+        let long = "x".repeat(MAX_NAME);
+        assert_eq!(kept(format!("{long}: y\n").as_bytes(), 7, false), format!("\n{long}: y\n").as_bytes());
+        for header in ["", "\n", "x:", "x :\n", "From a\n", "From: a\n", &long[1..].replace("xx", "x:x")] {
+            for size in [1, 2, 1_000] {
+                assert_eq!(kept(header.as_bytes(), size, false), header.as_bytes(), "{header:?}");
+            }
+        }
+    }
+
     fn naive(input: &str) -> String {
-        let (mut out, mut kept, mut header) = (String::new(), true, true);
+        let (mut out, mut kept, mut header, mut at) = (String::new(), true, true, 0);
         for line in input.split_inclusive('\n') {
             header &= line != "\n" && line != "\r\n";
             if header && !line.starts_with([' ', '\t']) {
@@ -178,6 +236,14 @@ mod tests {
                 let gone = ["status", "x-imap", "x-imapbase", "x-keywords", "x-status", "x-uid", "content-length"];
                 kept = name.is_none_or(|name| !gone.contains(&&*name));
             }
+            let is_field = line.split_once(':').is_some_and(|(name, _)| {
+                let name = name.trim_ascii_end();
+                !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic())
+            });
+            if header && kept && out.is_empty() && !is_field {
+                return format!("\n{}", &input[at..]);
+            }
+            at += line.len();
             if kept || !header {
                 out.push_str(line);
             }
@@ -190,7 +256,7 @@ mod tests {
         fn what_goes_is_what_is_defined_however_octets_come(
             pieces in proptest::collection::vec(prop_oneof![
                 Just("Status"), Just("X-UID"), Just("X-IMAP"), Just("base"), Just("content-LENGTH"), Just(":"), Just(" "), Just("\t"), Just("\n"),
-                Just("\r\n"), Just("\r"), Just("x"), Just("Subject: y\n"),
+                Just("\r\n"), Just("\r"), Just("x"), Just("Subject: y\n"), Just("Subject: y\n"),
             ], 0..30),
             size in 1..20_usize,
         ) {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 
 use super::{Cut, Machine};
-use crate::{Access, Dialect, Envelope, Error, Event, Locked, Mbox, Options, Policy, Reader, Stream};
+use crate::{Access, Dialect, Envelope, Error, Event, Locked, Mbox, Method, Options, Policy, Reader, Stream};
 
 /// No use case here makes more calls. A test that never gets past its last call would not end.
 const MANY: usize = 100;
@@ -47,6 +47,11 @@ fn deliver(root: &Path, dialect: Dialect) -> Result<(), Error> {
     locked(root)?.append(&envelope(), dialect, MESSAGE.as_bytes()).map(drop)
 }
 
+/// In memory, where that is possible: what is stored is known by the account that is kept of it.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// Runs `action` in a fresh directory with each call cut in each way, and hands the outcome to `check`.
 fn at_every_cut<T>(
     before: Option<&str>,
@@ -57,7 +62,7 @@ fn at_every_cut<T>(
         for cut in CUTS {
             for at in 0.. {
                 assert!(at < MANY);
-                let scratch = tempfile::tempdir().unwrap();
+                let scratch = scratch();
                 let root = scratch.path().canonicalize().unwrap();
                 if let Some(before) = before {
                     fs::write(path(&root), before).unwrap();
@@ -191,7 +196,7 @@ fn a_message_after_a_crash_is_found_whole_and_so_are_those_before() {
 
 /// Delivers to what a crash has left.
 fn check_later(before: &str, left: &[u8], dialect: Dialect) {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = scratch();
     fs::write(path(scratch.path()), left).unwrap();
     let later = "Subject: later\n\nIt came after.\n";
     locked(scratch.path()).unwrap().append(&envelope(), dialect, later.as_bytes()).unwrap();
@@ -269,4 +274,34 @@ fn a_batch_is_synced_once_and_is_there_whole_or_not_at_all() {
         machine.syncs
     };
     assert_eq!([0, 1, 9].map(count), [0, 1, 1]);
+}
+
+#[test]
+fn a_directory_that_allows_no_dotlock_is_gone_without_if_that_is_wanted() {
+    for errno in [Errno::EACCES, Errno::EPERM, Errno::EROFS] {
+        for (go_on, write) in [
+            (true, vec![Method::Fcntl, Method::Dotlock]),
+            (true, vec![Method::Dotlock]),
+            (false, vec![Method::Dotlock]),
+        ] {
+            let scratch = scratch();
+            fs::write(path(scratch.path()), OLD).unwrap();
+            let mut options = Options::default();
+            options.locking.dotlock_try = go_on;
+            options.locking.write = write.clone();
+            let mbox = Mbox::open_with(path(scratch.path()), options).unwrap();
+            // The file is opened, and locked; then the dotlock's temporary file is made.
+            let cut = Some((write.len(), Cut::Fails(errno)));
+            let (locked, _) = Machine::run(scratch.path(), true, cut, || mbox.lock(Access::Write));
+            match locked {
+                Ok(locked) => {
+                    assert!(go_on && write.len() == 2);
+                    assert!(locked.forgone().is_some_and(Error::is_forbidden));
+                }
+                Err(error) => assert!((!go_on || write.len() == 1) && error.is_forbidden(), "{error}"),
+            }
+        }
+    }
+    let scratch = scratch();
+    assert!(mbox(scratch.path()).unwrap().lock(Access::Write).unwrap().forgone().is_none());
 }

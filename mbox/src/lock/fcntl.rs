@@ -54,9 +54,14 @@ fn get(lock: &mut libc::flock) -> FcntlArg<'_> {
     FcntlArg::F_GETLK(lock)
 }
 
-const SHARED: libc::c_short = libc::F_RDLCK as libc::c_short;
-const EXCLUSIVE: libc::c_short = libc::F_WRLCK as libc::c_short;
-const UNLOCKED: libc::c_short = libc::F_UNLCK as libc::c_short;
+const SHARED: libc::c_short = short(libc::F_RDLCK as libc::c_int);
+const EXCLUSIVE: libc::c_short = short(libc::F_WRLCK as libc::c_int);
+const UNLOCKED: libc::c_short = short(libc::F_UNLCK as libc::c_int);
+
+#[allow(clippy::cast_possible_truncation, reason = "constants from 0 to 3, of types that differ from system to system")]
+const fn short(constant: libc::c_int) -> libc::c_short {
+    constant as libc::c_short
+}
 
 fn kind(access: Access) -> libc::c_short {
     match access {
@@ -68,7 +73,7 @@ fn kind(access: Access) -> libc::c_short {
 fn all_of_the_file(kind: libc::c_short) -> libc::flock {
     libc::flock {
         l_type: kind,
-        l_whence: libc::SEEK_SET as libc::c_short,
+        l_whence: short(libc::SEEK_SET),
         l_start: 0,
         // To the end, wherever that will be.
         l_len: 0,
