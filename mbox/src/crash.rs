@@ -4,6 +4,7 @@
 //! which the power may leave the file system.
 
 mod disk;
+mod rewriting;
 mod tests;
 
 use std::cell::RefCell;

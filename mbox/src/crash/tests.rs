@@ -29,7 +29,7 @@ fn envelope() -> Envelope {
     Envelope::new("a@b", UNIX_EPOCH + Duration::from_secs(7))
 }
 
-fn path(root: &Path) -> PathBuf {
+pub(super) fn path(root: &Path) -> PathBuf {
     root.join("mbox")
 }
 
@@ -48,12 +48,12 @@ fn deliver(root: &Path, dialect: Dialect) -> Result<(), Error> {
 }
 
 /// In memory, where that is possible: what is stored is known by the account that is kept of it.
-fn scratch() -> tempfile::TempDir {
+pub(super) fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Runs `action` in a fresh directory with each call cut in each way, and hands the outcome to `check`.
-fn at_every_cut<T>(
+pub(super) fn at_every_cut<T>(
     before: Option<&str>,
     action: impl Fn(&Path) -> T,
     check: impl Fn(&Path, &T, &Machine, Option<Cut>),
