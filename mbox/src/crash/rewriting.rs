@@ -104,6 +104,34 @@ fn a_change_is_made_wholly_or_not_at_all() {
     }
 }
 
+/// Else it would undo what was done later.
+#[test]
+fn a_journal_that_was_done_does_not_come_back() {
+    let scratch = scratch();
+    let root = scratch.path().canonicalize().unwrap();
+    fs::write(path(&root), format!("{ONE}{TWO}")).unwrap();
+    let (ways, machine) = Machine::run(&root, true, None, || {
+        [(); 2].map(|()| rewrite(&root, Rewriting::InPlace, Do::Mark(1)).unwrap());
+        let mut locked = Mbox::open(path(&root)).unwrap().lock(Access::Write).unwrap();
+        locked
+            .rewrite(Policy::default(), None, |entry| {
+                Edit::Set(crate::Metadata { uid: Some(9), ..entry.metadata.clone() })
+            })
+            .unwrap()
+            .way
+    });
+    assert_eq!(ways, Way::Patched);
+    let wanted = fs::read_to_string(path(&root)).unwrap();
+    for state in machine.disk.states(|name| !name.to_string_lossy().contains("lock")) {
+        let scratch = super::tests::scratch();
+        for (name, content) in &state {
+            fs::write(scratch.path().join(name.file_name().unwrap()), content).unwrap();
+        }
+        same_file(scratch.path());
+        assert_eq!(found(scratch.path()), wanted);
+    }
+}
+
 /// A journal belongs to one file, and the copy that a test has made of it is another.
 fn same_file(root: &Path) {
     let journal = root.join(".mbox.rewrite");
@@ -125,7 +153,8 @@ fn mail_that_comes_to_a_half_written_file_is_kept() {
                 let scratch = scratch();
                 let root = scratch.path().canonicalize().unwrap();
                 fs::write(path(&root), &before).unwrap();
-                let (_, machine) = Machine::run(&root, true, Some((at, Cut::Kills)), || rewrite(&root, rewriting, what));
+                let (_, machine) =
+                    Machine::run(&root, true, Some((at, Cut::Kills)), || rewrite(&root, rewriting, what));
                 let half = fs::read_to_string(path(&root)).unwrap();
                 fs::write(path(&root), format!("{half}{mail}")).unwrap();
                 let content = found(&root);

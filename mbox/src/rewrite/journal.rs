@@ -198,7 +198,9 @@ impl Journal {
         if take(MAGIC.len() as u64)?.as_deref() != Some(MAGIC) {
             return Ok(None);
         }
-        let Some([old_len, new_len, inode, guard]) = take(32)?.as_deref().and_then(read_numbers) else { return Ok(None) };
+        let Some([old_len, new_len, inode, guard]) = take(32)?.as_deref().and_then(read_numbers) else {
+            return Ok(None);
+        };
         let Some(guard) = take(guard.min(GUARD))? else { return Ok(None) };
         let mut journal = Self { old_len, new_len, inode, guard, writes: Vec::new() };
         while at < end {

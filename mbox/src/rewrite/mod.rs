@@ -134,12 +134,7 @@ impl Locked {
         Ok(Rewritten { removed: plan.removed, changed: plan.changed, way })
     }
 
-    fn plan(
-        &self,
-        policy: Policy,
-        base: Option<&Base>,
-        mut edit: impl FnMut(&Entry) -> Edit,
-    ) -> Result<Plan, Error> {
+    fn plan(&self, policy: Policy, base: Option<&Base>, mut edit: impl FnMut(&Entry) -> Edit) -> Result<Plan, Error> {
         let failed = |source| Error::io(Operation::Read, self.path(), source);
         let mut planner = Planner::new(base);
         let mut entries = Entries::new(Section::new(self.file(), 0, None).map_err(failed)?, policy);
@@ -174,7 +169,12 @@ impl Locked {
             file.push(end);
             directory.join(file)
         };
-        Ok(Beside { growing: named(".rewrite-new"), journal: named(".rewrite"), real: directory.join(&name), directory })
+        Ok(Beside {
+            growing: named(".rewrite-new"),
+            journal: named(".rewrite"),
+            real: directory.join(&name),
+            directory,
+        })
     }
 }
 

@@ -43,7 +43,14 @@ impl<'f> Output<'f> {
     }
 
     /// What a plan makes of another file, from `start` on, which has `len` octets.
-    pub(super) fn copy_planned(&mut self, from: &File, path: &Path, start: u64, len: u64, plan: &Plan) -> Result<(), Error> {
+    pub(super) fn copy_planned(
+        &mut self,
+        from: &File,
+        path: &Path,
+        start: u64,
+        len: u64,
+        plan: &Plan,
+    ) -> Result<(), Error> {
         let mut at = start;
         for splice in &plan.splices {
             self.copy(from, path, at..splice.range.start)?;
