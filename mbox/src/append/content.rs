@@ -95,7 +95,9 @@ impl<'t, 'f> Content<'t, 'f> {
         Ok(input.len())
     }
 
-    /// A length is the last field: what comes is not known before, and neither is where the header ends.
+    /// The length is the last field, and filled in at the end: the content comes once, and may be longer than what one would hold. Where it was written
+    /// before it is known, spaces are left behind it; in front of it, neither mutt nor Dovecot would believe it. What a crash leaves unfilled is no number,
+    /// and no length.
     fn begin_body(&mut self, blank: &[u8]) -> Result<(), Error> {
         let has_length = matches!(self.storing.dialect, Dialect::Mboxcl | Dialect::Mboxcl2);
         let gap = match has_length {

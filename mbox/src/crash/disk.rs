@@ -81,7 +81,7 @@ impl Disk {
     }
 
     fn file(&mut self, path: &Path) -> &mut StoredFile {
-        let file = self.seen[path];
+        let file = self.seen[&path.canonicalize().unwrap()];
         &mut self.files[file]
     }
 

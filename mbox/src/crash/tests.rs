@@ -1,12 +1,14 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
 use super::{Cut, Machine};
+use crate::calls;
 use crate::{Access, Dialect, Envelope, Error, Event, Locked, Mbox, Method, Options, Policy, Reader, Stream};
 
 /// No use case here makes more calls. A test that never gets past its last call would not end.
@@ -89,7 +91,7 @@ fn stored(before: &str, dialect: Dialect) -> String {
     let header = header.replace("\nStatus: R", "");
     let body = if dialect == Dialect::Mboxcl2 { body.to_owned() } else { body.replace("\nFrom ", "\n>From ") };
     let length = match dialect {
-        Dialect::Mboxcl | Dialect::Mboxcl2 => format!("\nContent-Length: {:>20}", body.len()),
+        Dialect::Mboxcl | Dialect::Mboxcl2 => format!("\nContent-Length: {:<20}", body.len()),
         Dialect::Mboxo | Dialect::Mboxrd => String::new(),
     };
     format!("{before}{missing}From a@b Thu Jan  1 00:00:07 1970\n{header}{length}\n\n{body}\n")
@@ -242,6 +244,30 @@ fn a_mailbox_that_was_created_is_there() {
             assert!(!created || states.iter().all(|state| state.contains_key(&path(root))), "lost after {cut:?}");
         },
     );
+}
+
+#[test]
+fn a_file_whose_name_nobody_has_stored_is_there_after_a_message_is() {
+    for real in ["mbox", "elsewhere/file"] {
+        let action = |root: &Path| {
+            let real = root.join(real);
+            fs::create_dir_all(real.parent().unwrap()).unwrap();
+            if real != path(root) {
+                symlink(&real, path(root)).unwrap();
+            }
+            // Another program makes it, and does not care.
+            calls::create(&real, 0o600)?;
+            deliver(root, Dialect::Mboxrd)
+        };
+        at_every_cut(None, action, |root, appended, machine, cut| {
+            assert!(appended.is_ok() || cut.is_some());
+            for state in machine.disk.states(|name| name == root.join(real)) {
+                let content = state.get(&root.join(real)).map(|content| String::from_utf8_lossy(content));
+                let expected = stored("", Dialect::Mboxrd);
+                assert!(appended.is_err() || content.is_some_and(|content| content == expected), "lost after {cut:?}");
+            }
+        });
+    }
 }
 
 #[test]
