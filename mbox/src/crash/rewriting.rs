@@ -111,7 +111,8 @@ fn a_journal_that_was_done_does_not_come_back() {
     let root = scratch.path().canonicalize().unwrap();
     fs::write(path(&root), format!("{ONE}{TWO}")).unwrap();
     let (ways, machine) = Machine::run(&root, true, None, || {
-        [(); 2].map(|()| rewrite(&root, Rewriting::InPlace, Do::Mark(1)).unwrap());
+        rewrite(&root, Rewriting::InPlace, Do::Mark(1)).unwrap();
+        rewrite(&root, Rewriting::InPlace, Do::Mark(1)).unwrap();
         let mut locked = Mbox::open(path(&root)).unwrap().lock(Access::Write).unwrap();
         locked
             .rewrite(Policy::default(), None, |entry| {
