@@ -59,7 +59,8 @@ impl Locked {
     /// Puts a message at the end. It is on stable storage when this returns, together with the name of the file, where the file was empty.
     ///
     /// The content is what comes, header and body, but for what [`Storing`] says; in mboxcl and mboxcl2 a right `Content-Length` is put last into the
-    /// header. It is read once, and of any length; it is in memory in pieces of 64 KiB. A missing line end at the end of the content is added, in every
+    /// header. It is read once, and of any length; it is in memory in pieces of 64 KiB. The mailbox is locked
+    /// meanwhile: what comes from a slow peer is better read before. A missing line end at the end of the content is added, in every
     /// dialect: programs that go by a length want exactly one line end behind it. A content that does not begin with a header field gets a blank line before
     /// it, as readers take no text for the start of a message. Lines in the header that begin with `From ` are quoted in every dialect: no message may have
     /// them, and readers split there.
