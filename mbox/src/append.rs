@@ -11,7 +11,7 @@ use std::fs::{FileTimes, Metadata};
 use std::io::Read;
 use std::time::{Duration, SystemTime};
 
-use crate::append::content::Content;
+use crate::append::content::{Content, INPUT};
 use crate::append::end::End;
 use crate::append::line_ends::Converted;
 pub use crate::append::line_ends::LineEnd;
@@ -131,6 +131,8 @@ struct Batch<'l> {
     before: Metadata,
     end: End,
     tail: Tail<'l>,
+    /// For what is read of contents.
+    input: Box<[u8]>,
 }
 
 impl<'l> Batch<'l> {
@@ -138,7 +140,7 @@ impl<'l> Batch<'l> {
         let before = calls::metadata_of(locked.file(), locked.path())?;
         let end = End::of(locked.file(), locked.path(), before.len(), locked.mbox().options().line_end)?;
         let tail = Tail::new(locked.file(), locked.path(), end.at);
-        Ok(Self { locked, storing, before, end, tail })
+        Ok(Self { locked, storing, before, end, tail, input: vec![0; INPUT].into() })
     }
 
     fn add(&mut self, envelope: &Envelope, content: impl Read) -> Result<Appended, Error> {
@@ -151,8 +153,8 @@ impl<'l> Batch<'l> {
         self.tail.push(line_end.octets())?;
         let storing = Content::new(&mut self.tail, self.storing, line_end);
         let added = match self.storing.converts_line_ends {
-            true => storing.copy(Converted::new(content, line_end)),
-            false => storing.copy(content),
+            true => storing.copy(Converted::new(content, line_end), &mut self.input),
+            false => storing.copy(content, &mut self.input),
         }?;
         let len = self.tail.position() - at;
         self.tail.push(line_end.octets())?;
