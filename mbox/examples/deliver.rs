@@ -7,7 +7,7 @@
 //! It ends with the status that mail servers know from `sysexits.h`: 0, the message is on stable storage; 64, the command line is wrong; 73, there can be no
 //! mailbox there; 74, the message could not be read; 77, the mailbox may not be written to; 75, anything else, and the server tries again later.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -35,7 +35,13 @@ fn main() -> ExitCode {
             return USAGE.into();
         }
     };
-    match deliver(&arguments) {
+    // Before anything is locked: whoever writes it may take his time.
+    let mut message = Vec::new();
+    if let Err(error) = io::stdin().read_to_end(&mut message) {
+        eprintln!("deliver: cannot read the message: {error}");
+        return INPUT.into();
+    }
+    match deliver(&arguments, &message) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("deliver: {error}");
@@ -79,12 +85,12 @@ fn named(dialect: &str) -> Result<Dialect, String> {
     }
 }
 
-fn deliver(arguments: &Arguments) -> Result<(), Error> {
+fn deliver(arguments: &Arguments, message: &[u8]) -> Result<(), Error> {
     let mut options = Options::default();
     options.locking.timeout = arguments.timeout;
     let mbox = Mbox::create_with(&arguments.mbox, options)?;
     let envelope = Envelope::new(&arguments.sender, SystemTime::now());
-    mbox.lock(Access::Write)?.append(&envelope, arguments.dialect, io::stdin().lock())?;
+    mbox.lock(Access::Write)?.append(&envelope, arguments.dialect, message)?;
     Ok(())
 }
 
@@ -93,7 +99,6 @@ fn status(error: &Error) -> u8 {
         (Error::NotRegular { .. }, _) | (_, Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)) => {
             CANNOT_CREATE
         }
-        (Error::Source { .. }, _) => INPUT,
         (_, Some(io::ErrorKind::PermissionDenied)) => NO_PERMISSION,
         _ => TEMPORARY,
     }

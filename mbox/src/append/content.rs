@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::quote::Dialect;
 
 /// What is read at once; more than is ever held back.
-const INPUT: usize = if cfg!(test) { 2 * MAX_HELD } else { 64 * 1024 };
+pub(super) const INPUT: usize = if cfg!(test) { 2 * MAX_HELD } else { 64 * 1024 };
 
 /// As many digits as any length has.
 const LENGTH_DIGITS: usize = 20;
@@ -53,9 +53,9 @@ impl<'t, 'f> Content<'t, 'f> {
         Self { tail, storing, line_end, part, quoting: Quoting::new(quoted), begins, added: Added::default() }
     }
 
-    /// Stores all that `source` gives.
-    pub(super) fn copy(mut self, mut source: impl Read) -> Result<Added, Error> {
-        let (mut buffer, mut filled, mut last) = (vec![0; INPUT], 0, false);
+    /// Stores all that `source` gives. `buffer` has room for [`INPUT`] octets.
+    pub(super) fn copy(mut self, mut source: impl Read, buffer: &mut [u8]) -> Result<Added, Error> {
+        let (mut filled, mut last) = (0, false);
         while !last {
             let more = read(&mut source, buffer.get_mut(filled..).unwrap_or_default())
                 .map_err(|source| Error::Source { path: self.tail.path().to_owned(), source })?;
