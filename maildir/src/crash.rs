@@ -3,6 +3,7 @@
 //! The calls are really made, in a scratch directory. Beside them a [`Disk`] keeps account of what has reached stable
 //! storage, and so knows every state in which the power may leave the file system.
 
+mod beside;
 mod disk;
 mod tests;
 
@@ -54,6 +55,11 @@ impl Machine {
         MACHINE.set(Some(machine));
         let returned = action();
         (returned, MACHINE.take().unwrap())
+    }
+
+    /// Whether the cut was at the last call of all.
+    fn last_is_cut(&self) -> bool {
+        self.cut.is_some_and(|(at, _)| at + 1 == self.calls)
     }
 
     fn lacks(&self, call: Call<'_>) -> Option<Errno> {
