@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::disk::State;
 use super::tests::{at_every_cut, open};
 use super::{Cut, Lacking, Machine};
-use crate::{Error, Flag, Keywords, Maildir, Options, UidList};
+use crate::{Error, Flag, Keywords, Maildir, Options, SubscriptionFile, UidList};
 
 const GUID: &str = "0123456789abcdef0123456789abcdef";
 const LIST: &str = "a/dovecot-uidlist";
@@ -195,6 +195,40 @@ fn uids_that_another_program_wrote_and_did_not_sync_are_synced() {
         assign(root)
     });
     check_list(root, &list, &machine, &BTreeMap::from([("1.a".to_owned(), 2)]));
+}
+
+#[test]
+fn a_line_half_written_on_a_full_disk_is_taken_back_and_whole_ones_stay() {
+    let head = format!("3 V7 N3 G{GUID}\n");
+    for (names, left) in [(&["1.a:2,"][..], ""), (&["1.a:2,", "2.bcdefghijklm:2,"], "3 :1.a\n")] {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path();
+        maildir_with(root, names, LIST, &head);
+        // The lock is made and written; then come the lines.
+        let cut = Some((2, Cut::FailsHalfway(Errno::NOSPC)));
+        let (result, machine) = Machine::run(root, Lacking::Nothing, cut, || assign(root));
+        assert!(result.as_ref().unwrap_err().is_out_of_space());
+        assert_eq!(fs::read_to_string(root.join(LIST)).unwrap(), format!("{head}{left}"));
+        check_list(root, &result, &machine, &BTreeMap::new());
+        assert_eq!(go_on(root).find(b"1.a").map(|entry| entry.uid()), Some(3));
+    }
+}
+
+#[test]
+fn subscriptions_are_the_old_or_the_new_ones_whatever_is_cut() {
+    let file = "a/subscriptions";
+    at_every_cut(
+        |root| maildir_with(root, &[], file, "Sent\n"),
+        |root| open(root, "a").change_subscriptions(SubscriptionFile::Dovecot, |folders| folders.add(&[b"Trash"])),
+        |root, returned, machine, cut| {
+            assert!(cut.is_some() || returned.is_ok());
+            no_lock_is_left(root, file, machine, cut);
+            for state in states(machine) {
+                let left = octets(&state, root, file).unwrap();
+                assert!(left == b"Sent\nTrash\n" || (left == b"Sent\n" && returned.is_err()));
+            }
+        },
+    );
 }
 
 #[test]
