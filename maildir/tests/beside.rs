@@ -57,14 +57,14 @@ fn keywords_that_could_break_the_file_are_refused() {
 }
 
 #[test]
-fn ten_million_lines_of_garbage_are_kept_in_linear_time() {
+fn a_million_lines_of_garbage_are_kept_in_linear_time() {
     let start = std::time::Instant::now();
     for line in [&b"\n"[..], b"0 a\n", b"99 b\n", b"x\n"] {
-        let octets = line.repeat(2_500_000);
+        let octets = line.repeat(250_000);
         let keywords = Keywords::parse(&octets);
         assert_eq!(keywords.to_octets().len(), octets.len());
     }
-    assert!(start.elapsed() < std::time::Duration::from_secs(120), "{:?}", start.elapsed());
+    assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
 fn markers(path: &Path) -> BTreeSet<String> {
