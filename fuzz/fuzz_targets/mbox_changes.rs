@@ -10,7 +10,8 @@ use std::time::SystemTime;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use postrider_mbox::{
-    Access, Base, Dialect, Edit, Entries, Entry, Envelope, Flag, Flags, Keyword, LineEnd, Mbox, Metadata, Options, Policy, Rewriting, Section,
+    Access, Base, Dialect, Edit, Entries, Entry, Envelope, Flag, Flags, Keyword, LineEnd, Mbox, Metadata, Options,
+    Policy, Rewriting, Section,
 };
 
 #[derive(Arbitrary, Debug)]
@@ -35,7 +36,8 @@ impl Change {
             return if matches!(self, Self::Keep) { Edit::Keep } else { Edit::Remove };
         };
         let all = [Flag::SEEN, Flag::OLD, Flag::ANSWERED, Flag::FLAGGED, Flag::DRAFT, Flag::DELETED];
-        let flags: Flags = all.into_iter().enumerate().filter(|(bit, _)| flags >> bit & 1 == 1).map(|(_, flag)| flag).collect();
+        let flags: Flags =
+            all.into_iter().enumerate().filter(|(bit, _)| flags >> bit & 1 == 1).map(|(_, flag)| flag).collect();
         let keywords = (0..keywords % 8).filter_map(|n| Keyword::new(format!("$Word{n}").as_bytes())).collect();
         Edit::Set(Metadata { uid: uid.filter(|uid| *uid > 0), flags, keywords })
     }
@@ -55,7 +57,8 @@ fuzz_target!(|input: Input<'_>| {
     }
     let before = read(locked.file());
     assert_eq!(before.len(), input.messages.len());
-    let base = input.base.map(|(validity, uid_last)| Base { uid_validity: validity.max(1), uid_last, keywords: Vec::new() });
+    let base =
+        input.base.map(|(validity, uid_last)| Base { uid_validity: validity.max(1), uid_last, keywords: Vec::new() });
     let mut edits = input.messages.iter().map(|(_, change)| change.edit());
     locked.rewrite(Policy::default(), base.as_ref(), |_| edits.next().expect("one for each")).expect("there is room");
 
@@ -75,7 +78,8 @@ fuzz_target!(|input: Input<'_>| {
     // And once more: there is nothing to do.
     let len = locked.file().metadata().expect("it is there").len();
     let mut again = after.iter().map(|message| Edit::Set(message.entry.metadata.clone()));
-    let rewritten = locked.rewrite(Policy::default(), None, |_| again.next().expect("one for each")).expect("there is room");
+    let rewritten =
+        locked.rewrite(Policy::default(), None, |_| again.next().expect("one for each")).expect("there is room");
     assert_eq!((rewritten.changed, rewritten.removed), (0, 0));
     assert_eq!(locked.file().metadata().expect("it is there").len(), len);
 });

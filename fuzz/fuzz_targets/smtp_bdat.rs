@@ -91,10 +91,12 @@ fn added(line_endings: LineEndings, binary: bool) -> usize {
 /// `"BDAT" SP chunk-size [ SP end-marker ]`, with spaces at the end.
 fn announced(line: &[u8]) -> Option<(u64, bool)> {
     let text = std::str::from_utf8(line).ok().filter(|line| line.len() + 2 <= 4096 && !line.contains(['\r', '\n']))?;
-    let words: Vec<_> = text.trim_end_matches([' ', '\t']).split(' ').collect();
+    let mut words: Vec<_> = text.trim_end_matches([' ', '\t']).split(' ').collect();
+    let verb = words[0].to_ascii_uppercase();
+    words[0] = &verb;
     let (size, last) = match words[..] {
-        [_, size] => (size, false),
-        [_, size, last] if last.eq_ignore_ascii_case("LAST") => (size, true),
+        ["BDAT", size] => (size, false),
+        ["BDAT", size, last] if last.eq_ignore_ascii_case("LAST") => (size, true),
         _ => return None,
     };
     let digits = !size.is_empty() && size.bytes().all(|octet| octet.is_ascii_digit());
