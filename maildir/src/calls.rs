@@ -1,4 +1,5 @@
-//! The system calls that change or sync anything, one function each. Tests stand between these and the file system to
+//! The system calls that change or sync anything, one function each; those on what lies in an open directory are in
+//! `beneath.rs` and go through here too. Tests stand between these and the file system to
 //! let any one of them fail, or to stop the process or the machine there.
 
 use std::fs::{self, File, OpenOptions};
@@ -18,6 +19,7 @@ pub(crate) enum Call<'a> {
     CreateDirectory(&'a Path),
     Link(&'a Path, &'a Path),
     Remove(&'a Path),
+    RemoveDirectory(&'a Path),
     Rename(&'a Path, &'a Path),
     RenameNoReplace(&'a Path, &'a Path),
     SyncDirectory(&'a Path),
@@ -35,7 +37,7 @@ impl Call<'_> {
             }
             Self::Create(path) => (Operation::Create, path),
             Self::CreateDirectory(path) => (Operation::CreateDirectory, path),
-            Self::Remove(path) => (Operation::Remove, path),
+            Self::Remove(path) | Self::RemoveDirectory(path) => (Operation::Remove, path),
             Self::SyncDirectory(path) => (Operation::SyncDirectory, path),
             Self::SyncFile(path) => (Operation::SyncFile, path),
             Self::SyncFileSystem(path) => (Operation::SyncFileSystem, path),
@@ -50,12 +52,12 @@ fn between(operation: Operation, from: &Path, to: &Path, source: io::Error) -> E
 }
 
 #[cfg(not(test))]
-fn run<T>(call: Call<'_>, perform: impl FnOnce() -> io::Result<T>) -> Result<T, Error> {
+pub(crate) fn run<T>(call: Call<'_>, perform: impl FnOnce() -> io::Result<T>) -> Result<T, Error> {
     perform().map_err(|source| call.error(source))
 }
 
 #[cfg(test)]
-fn run<T>(call: Call<'_>, perform: impl FnOnce() -> io::Result<T>) -> Result<T, Error> {
+pub(crate) fn run<T>(call: Call<'_>, perform: impl FnOnce() -> io::Result<T>) -> Result<T, Error> {
     crate::crash::intercept(call, perform).map_err(|source| call.error(source))
 }
 

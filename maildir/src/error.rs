@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::folder_name::FolderNameError;
 use crate::name::NameError;
 
 /// What was being done to a file when the system refused.
@@ -76,6 +77,20 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// There is a folder, or something else, under a name that must be free.
+    #[error("{path:?} exists already")]
+    FolderExists {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// A folder cannot have that name here.
+    #[error("unusable name of a folder in {path:?}: {source}")]
+    FolderName {
+        /// The root of the tree.
+        path: PathBuf,
+        /// What is wrong with the name.
+        source: FolderNameError,
+    },
     /// The message is not in the Maildir any more, under any name: somebody removed it.
     #[error("message {base} is no longer in {path:?}")]
     Gone {
@@ -83,6 +98,12 @@ pub enum Error {
         path: PathBuf,
         /// The part of the file name that stays, escaped.
         base: String,
+    },
+    /// What is to be deleted holds no messages, only other folders.
+    #[error("{path:?} is no mailbox and has folders below it")]
+    HasFolders {
+        /// Where it is.
+        path: PathBuf,
     },
     /// The system refused an operation on one file or directory.
     #[error("cannot {operation} {path:?}: {source}")]
@@ -114,6 +135,12 @@ pub enum Error {
         /// What is wrong with the name.
         source: NameError,
     },
+    /// There is no folder of that name. A symbolic link is none.
+    #[error("there is no folder {path:?}")]
+    NoFolder {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// Every unique name that was tried existed already, which means that names are not unique here.
     #[error("no free name in {path:?} after {tries} tries")]
     NoFreeName {
@@ -135,6 +162,14 @@ pub enum Error {
     NotRegular {
         /// The file.
         path: PathBuf,
+    },
+    /// The folder is deleted, but some of its files are still there, in a directory that is no folder.
+    #[error("deleted, but remains are in {path:?}: {source}")]
+    Remains {
+        /// The root of the tree.
+        path: PathBuf,
+        /// Why they could not be removed.
+        source: Box<Error>,
     },
     /// A delivery cannot be completed because one of its writes failed before.
     #[error("delivery to {path:?} is incomplete: a write failed")]

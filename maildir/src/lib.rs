@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod beneath;
 mod calls;
 mod cleanup;
 mod commit;
@@ -8,15 +9,20 @@ mod crlf;
 mod delivery;
 mod error;
 mod flags;
+mod folder_name;
+mod folders;
+mod layout;
 mod listing;
 mod maildir;
 mod message;
 mod name;
 mod names;
 mod pass;
+mod relocation;
 mod removal;
 mod stamp;
 mod transfer;
+mod trash;
 mod unique;
 
 #[cfg(test)]
@@ -28,6 +34,9 @@ pub use crate::commit::{Delivered, Prepared};
 pub use crate::delivery::Delivery;
 pub use crate::error::{Error, Operation};
 pub use crate::flags::{Flag, Flags};
+pub use crate::folder_name::{FolderName, FolderNameError};
+pub use crate::folders::{Folder, FolderState, Tree};
+pub use crate::layout::Layout;
 pub use crate::listing::{Entry, Listing};
 pub use crate::maildir::{Directory, Maildir, Options, Separator};
 pub use crate::message::Message;

@@ -1,16 +1,24 @@
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::calls::Call;
 
-/// Names, and the number of the file each stands for.
-type Names = BTreeMap<PathBuf, usize>;
+/// The directories and the names in them, with the number of the file each stands for.
+type Names = BTreeMap<Place, usize>;
+
+/// A name in the directory of that number.
+type Place = (usize, OsString);
+
+/// The number of the directory that the test works in.
+const ROOT: usize = 0;
 
 /// A file system of which only what was synced is sure to be there after a power failure. What was not synced may be
 /// there or not, each change by itself, except that a rename is never half done; a file that was not synced is torn.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Disk {
+    root: PathBuf,
     files: Vec<StoredFile>,
     seen: Names,
     stored: Names,
@@ -21,34 +29,41 @@ pub(super) struct Disk {
 struct StoredFile {
     content: Vec<u8>,
     synced: bool,
+    is_directory: bool,
 }
 
 /// A change of names that is not stored yet.
 #[derive(Clone, Debug, Default)]
 struct Change {
-    added: Option<(PathBuf, usize)>,
-    taken: Option<PathBuf>,
+    added: Option<(Place, usize)>,
+    taken: Option<Place>,
+    /// The directory it takes from was synced, the one it adds to not yet: nothing is stored, lest the file were nowhere.
+    half_synced: bool,
 }
 
-/// What a power failure leaves: the names, with the content if it is whole.
+/// What a power failure leaves: the names, with the content if it is whole. Directories have none.
 pub(super) type State = BTreeMap<PathBuf, Option<Vec<u8>>>;
 
 impl Disk {
     /// What is under `root`, all of it stored.
     pub(super) fn of(root: &Path) -> Self {
-        let mut disk = Self::default();
-        disk.store_tree(root);
+        let top = StoredFile { is_directory: true, synced: true, ..StoredFile::default() };
+        let (seen, stored) = (Names::new(), Names::new());
+        let mut disk = Self { root: root.to_owned(), files: vec![top], seen, stored, pending: Vec::new() };
+        disk.store_tree(ROOT, root);
+        disk.stored = disk.seen.clone();
         disk
     }
 
-    fn store_tree(&mut self, directory: &Path) {
+    fn store_tree(&mut self, number: usize, directory: &Path) {
         for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
-            let content = if path.is_dir() { Vec::new() } else { fs::read(&path).unwrap() };
-            self.files.push(StoredFile { content, synced: true });
-            self.seen.insert(path.clone(), self.files.len() - 1);
-            self.stored.insert(path.clone(), self.files.len() - 1);
-            if path.is_dir() {
-                self.store_tree(&path);
+            let is_directory = path.is_dir();
+            let content = if is_directory { Vec::new() } else { fs::read(&path).unwrap() };
+            self.files.push(StoredFile { content, synced: true, is_directory });
+            let file = self.files.len() - 1;
+            self.seen.insert((number, path.file_name().unwrap().to_owned()), file);
+            if is_directory {
+                self.store_tree(file, &path);
             }
         }
     }
@@ -56,13 +71,15 @@ impl Disk {
     pub(super) fn note(&mut self, call: Call<'_>) {
         match call {
             Call::Create(path) => self.add(path, StoredFile::default()),
-            Call::CreateDirectory(path) => self.add(path, StoredFile { synced: true, ..StoredFile::default() }),
-            Call::Link(from, to) => self.change(None, Some((to, self.seen[from]))),
-            Call::Remove(path) => self.change(Some(path), None),
-            Call::Rename(from, to) | Call::RenameNoReplace(from, to) => {
-                self.change(Some(from), Some((to, self.seen[from])));
+            Call::CreateDirectory(path) => {
+                self.add(path, StoredFile { is_directory: true, synced: true, ..StoredFile::default() });
             }
-            Call::SyncDirectory(path) => self.sync_directory(path),
+            Call::Link(from, to) => self.change(None, Some((self.place(to), self.number(from)))),
+            Call::Remove(path) | Call::RemoveDirectory(path) => self.change(Some(self.place(path)), None),
+            Call::Rename(from, to) | Call::RenameNoReplace(from, to) => {
+                self.change(Some(self.place(from)), Some((self.place(to), self.number(from))));
+            }
+            Call::SyncDirectory(path) => self.sync_directory(self.number(path)),
             Call::SyncFile(path) => self.file(path).synced = true,
             Call::SyncFileSystem(_) => self.sync_all(),
             Call::Write(path, octets) => {
@@ -73,33 +90,45 @@ impl Disk {
         }
     }
 
+    /// The file that others see under a path.
+    fn number(&self, path: &Path) -> usize {
+        let steps = path.strip_prefix(&self.root).unwrap();
+        steps.iter().fold(ROOT, |directory, name| self.seen[&(directory, name.to_owned())])
+    }
+
+    fn place(&self, path: &Path) -> Place {
+        (self.number(path.parent().unwrap()), path.file_name().unwrap().to_owned())
+    }
+
     fn file(&mut self, path: &Path) -> &mut StoredFile {
-        let file = self.seen[path];
+        let file = self.number(path);
         &mut self.files[file]
     }
 
     fn add(&mut self, path: &Path, file: StoredFile) {
+        let place = self.place(path);
         self.files.push(file);
-        self.change(None, Some((path, self.files.len() - 1)));
+        self.change(None, Some((place, self.files.len() - 1)));
     }
 
-    fn change(&mut self, taken: Option<&Path>, added: Option<(&Path, usize)>) {
-        let change =
-            Change { added: added.map(|(path, file)| (path.to_owned(), file)), taken: taken.map(Path::to_owned) };
+    fn change(&mut self, taken: Option<Place>, added: Option<(Place, usize)>) {
+        let change = Change { added, taken, half_synced: false };
         change.clone().apply(&mut self.seen);
         self.pending.push(change);
     }
 
     /// Stores what happened in one directory. The other half of a rename may stay behind only where that makes a name
     /// too many, never one too few.
-    fn sync_directory(&mut self, directory: &Path) {
+    fn sync_directory(&mut self, directory: usize) {
         for change in &mut self.pending {
-            let takes = change.taken.as_deref().and_then(Path::parent) == Some(directory);
-            let adds = change.added.as_ref().and_then(|(path, _)| path.parent()) == Some(directory);
-            if takes {
-                std::mem::take(change).apply(&mut self.stored);
-            } else if adds {
-                Change { added: change.added.take(), taken: None }.apply(&mut self.stored);
+            let takes = change.taken.as_ref().is_some_and(|(taken, _)| *taken == directory);
+            let adds = change.added.as_ref().is_some_and(|((added, _), _)| *added == directory);
+            match (takes, adds) {
+                (true, false) if change.added.is_some() => change.half_synced = true,
+                (true, _) => std::mem::take(change).apply(&mut self.stored),
+                (false, true) if change.half_synced => std::mem::take(change).apply(&mut self.stored),
+                (false, true) => Change { added: change.added.take(), ..Change::default() }.apply(&mut self.stored),
+                (false, false) => {}
             }
         }
         self.pending.retain(|change| change.added.is_some() || change.taken.is_some());
@@ -113,21 +142,58 @@ impl Disk {
     /// What other processes see, and what is left when the process is killed.
     pub(super) fn seen(&self) -> State {
         // Octets need not be stored to be seen.
-        self.seen.iter().map(|(path, &file)| (path.clone(), Some(self.files[file].content.clone()))).collect()
+        self.reachable(&self.seen).into_iter().map(|(path, file)| (path, Some(self.files[file].content.clone()))).collect()
     }
 
     /// Every state in which a power failure may leave the disk now.
     pub(super) fn states(&self) -> Vec<State> {
-        assert!(self.pending.len() <= 14, "{} changes are too many for every combination", self.pending.len());
-        (0..1_u32 << self.pending.len()).map(|chosen| self.state(chosen)).collect()
+        self.every_outcome().map(|names| self.state(&names)).collect()
     }
 
-    fn state(&self, chosen: u32) -> State {
-        let mut names = self.stored.clone();
-        let kept = self.pending.iter().enumerate().filter(|(index, _)| chosen & (1 << index) != 0);
-        kept.for_each(|(_, change)| change.clone().apply(&mut names));
+    /// Writes every such state into a directory of its own below `scratch`, for somebody to recover.
+    pub(super) fn lay_out(&self, scratch: &Path) -> Vec<PathBuf> {
+        let write = |(number, names): (usize, Names)| {
+            let root = scratch.join(number.to_string());
+            fs::create_dir(&root).unwrap();
+            for (path, file) in self.reachable(&names) {
+                let path = root.join(path.strip_prefix(&self.root).unwrap());
+                match &self.files[file] {
+                    StoredFile { is_directory: true, .. } => fs::create_dir(path).unwrap(),
+                    // What blocks that were never written hold.
+                    StoredFile { synced: false, content, .. } => fs::write(path, vec![0; content.len()]).unwrap(),
+                    StoredFile { content, .. } => fs::write(path, content).unwrap(),
+                }
+            }
+            root
+        };
+        self.every_outcome().enumerate().map(write).collect()
+    }
+
+    fn every_outcome(&self) -> impl Iterator<Item = Names> {
+        assert!(self.pending.len() <= 14, "{} changes are too many for every combination", self.pending.len());
+        (0..1_u32 << self.pending.len()).map(|chosen| {
+            let mut names = self.stored.clone();
+            let kept = self.pending.iter().enumerate().filter(|(index, _)| chosen & (1 << index) != 0);
+            kept.for_each(|(_, change)| change.clone().apply(&mut names));
+            names
+        })
+    }
+
+    fn state(&self, names: &Names) -> State {
         let whole = |file: usize| self.files[file].synced.then(|| self.files[file].content.clone());
-        names.into_iter().map(|(path, file)| (path, whole(file))).collect()
+        self.reachable(names).into_iter().map(|(path, file)| (path, whole(file))).collect()
+    }
+
+    /// The paths that lead somewhere: a name in a directory that has none itself is lost. Each directory comes before what it holds.
+    fn reachable(&self, names: &Names) -> Vec<(PathBuf, usize)> {
+        let mut found = vec![(self.root.clone(), ROOT)];
+        for at in 0.. {
+            let Some((path, number)) = found.get(at).cloned() else { break };
+            let first = (number, OsString::new());
+            let inside = names.range(first..).take_while(|((directory, _), _)| *directory == number);
+            found.extend(inside.map(|((_, name), &file)| (path.join(name as &OsStr), file)));
+        }
+        found.split_off(1)
     }
 }
 
@@ -136,8 +202,8 @@ impl Change {
         if let Some(taken) = self.taken {
             names.remove(&taken);
         }
-        if let Some((path, file)) = self.added {
-            names.insert(path, file);
+        if let Some((place, file)) = self.added {
+            names.insert(place, file);
         }
     }
 }
