@@ -120,9 +120,7 @@ impl Beneath {
                 let rename = || Ok(rustix::fs::renameat(&self.descriptor, name, &to.descriptor, to_name)?);
                 calls::run(Call::Rename(&from_path, &to_path), rename)
             }
-            Err(error) if error.is_rename_unsupported() => {
-                Err(Error::io(Operation::Rename, &to_path, Errno::EXIST))
-            }
+            Err(error) if error.is_rename_unsupported() => Err(Error::io(Operation::Rename, &to_path, Errno::EXIST)),
             settled => settled,
         }
     }

@@ -4,6 +4,7 @@
 //! storage, and so knows every state in which the power may leave the file system.
 
 mod disk;
+mod folders;
 mod tests;
 
 use std::cell::RefCell;
@@ -11,6 +12,7 @@ use std::io;
 use std::path::Path;
 
 use rustix::io::Errno;
+use tempfile::TempDir;
 
 use crate::calls::Call;
 use crate::crash::disk::Disk;
@@ -76,6 +78,11 @@ impl Machine {
         self.killed = cut == Some(Cut::Kills);
         cut.or(self.lacks(call).map(Cut::Fails))
     }
+}
+
+/// A directory in memory, where there is one: these tests sync often, and what a sync does is [`Disk`]'s affair.
+fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 pub(crate) fn intercept<T>(call: Call<'_>, perform: impl FnOnce() -> io::Result<T>) -> io::Result<T> {

@@ -35,7 +35,9 @@ impl Layout {
     pub(crate) fn name_in(self, above: &FolderName, directory: &[u8]) -> Option<FolderName> {
         let name = match (self, directory) {
             (Self::FileSystem, component) => above.child(component).ok()?,
-            (Self::MaildirPlusPlus, [b'.', dotted @ ..]) => FolderName::new(dotted.split(|&octet| octet == b'.')).ok()?,
+            (Self::MaildirPlusPlus, [b'.', dotted @ ..]) => {
+                FolderName::new(dotted.split(|&octet| octet == b'.')).ok()?
+            }
             (Self::MaildirPlusPlus, _) => return None,
         };
         self.check(&name).ok().map(|()| name)
@@ -61,7 +63,10 @@ mod tests {
         for layout in [Layout::FileSystem, Layout::MaildirPlusPlus] {
             for name in [&["A"][..], &["INBOX"], &["Entw&APw-rfe", "b c"], &["a", "b", "c"], &["\u{e4}\n"]] {
                 let name = FolderName::new(name).unwrap();
-                let back = layout.steps(&name).iter().fold(FolderName::ROOT, |above, step| layout.name_in(&above, step).unwrap());
+                let back = layout
+                    .steps(&name)
+                    .iter()
+                    .fold(FolderName::ROOT, |above, step| layout.name_in(&above, step).unwrap());
                 assert_eq!(back, name);
             }
         }

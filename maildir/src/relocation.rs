@@ -54,7 +54,15 @@ impl Tree {
             self.check(&moved)?;
             renames.push((directory, self.require_free(&root, &moved)?));
         }
-        renames.iter().try_for_each(|(directory, moved)| root.rename(directory, &root, moved))?;
+        let rename = |(directory, moved): &(Vec<u8>, Vec<u8>)| root.rename(directory, &root, moved);
+        if let Some((last, below @ [_, ..])) = renames.split_last() {
+            below.iter().try_for_each(rename)?;
+            // As long as the last is under its old name, also after a crash, the same call finds what is left.
+            root.sync()?;
+            rename(last)?;
+        } else {
+            renames.iter().try_for_each(rename)?;
+        }
         root.sync()
     }
 
@@ -74,12 +82,14 @@ impl Tree {
         let (Some(new_above), Some(new_component)) = (way.last(), to.components().next_back()) else {
             return Err(self.unusable(FolderNameError::Root));
         };
+        // A folder that is renamed into a directory which is not stored would be lost with it.
+        sync_upwards(&way)?;
         above.rename(&component, new_above, new_component).map_err(|error| match error.is_taken() {
             true => Error::FolderExists { path: self.path_of(to) },
             false => error,
         })?;
-        sync_upwards(&way)?;
-        match way.iter().any(|directory| directory.path() == above.path()) {
+        new_above.sync()?;
+        match new_above.path() == above.path() {
             true => Ok(()),
             false => above.sync(),
         }

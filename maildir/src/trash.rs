@@ -14,9 +14,8 @@ const PASSES: u32 = 64;
 
 /// Renames what is to be deleted to a fresh name in the root, which is returned. Not synced.
 pub(crate) fn take(directory: &Beneath, name: &[u8], root: &Beneath) -> Result<Vec<u8>, Error> {
-    let random = getrandom::u64().map_err(|error| {
-        Error::io(Operation::Random, root.path(), std::io::Error::other(error.to_string()))
-    })?;
+    let random = getrandom::u64()
+        .map_err(|error| Error::io(Operation::Random, root.path(), std::io::Error::other(error.to_string())))?;
     let fresh = [PREFIX, format!("{random:016x}").as_bytes()].concat();
     directory.rename(name, root, &fresh).map(|()| fresh)
 }

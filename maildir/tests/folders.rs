@@ -207,7 +207,10 @@ fn a_rename_in_maildir_plus_plus_looks_at_every_new_name_first() {
     }
     let before = listed(&tree);
     let rename = |to: &str| tree.rename(&name("a"), &name(to)).unwrap_err();
-    assert!(matches!(rename("a-long-name-in-its-place"), Error::FolderName { source: FolderNameError::TooLong { .. }, .. }));
+    assert!(matches!(
+        rename("a-long-name-in-its-place"),
+        Error::FolderName { source: FolderNameError::TooLong { .. }, .. }
+    ));
     assert!(matches!(rename("c"), Error::FolderExists { .. }), "c/d is there");
     assert_eq!(listed(&tree), before);
     // Beside one that is there, and with no clash.
@@ -235,10 +238,7 @@ fn a_folder_is_deleted_and_those_below_stay() {
         }
         tree.delete(&name("a/x")).unwrap();
         assert!(matches!(tree.delete(&name("a/x")), Err(Error::NoFolder { .. })));
-        assert!(matches!(
-            tree.delete(&FolderName::ROOT),
-            Err(Error::FolderName { source: FolderNameError::Root, .. })
-        ));
+        assert!(matches!(tree.delete(&FolderName::ROOT), Err(Error::FolderName { source: FolderNameError::Root, .. })));
         assert_eq!(selectable(&tree), ["", "b"]);
         let left = fs::read_dir(tree.path()).unwrap().count();
         let parents = if layout == Layout::FileSystem { 1 } else { 0 };

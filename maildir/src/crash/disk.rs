@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,8 +37,10 @@ struct StoredFile {
 struct Change {
     added: Option<(Place, usize)>,
     taken: Option<Place>,
-    /// The directory it takes from was synced, the one it adds to not yet: nothing is stored, lest the file were nowhere.
-    half_synced: bool,
+    /// The directory it takes from was synced since, or there is none.
+    take_synced: bool,
+    /// The same of the directory it adds to.
+    add_synced: bool,
 }
 
 /// What a power failure leaves: the names, with the content if it is whole. Directories have none.
@@ -112,23 +114,24 @@ impl Disk {
     }
 
     fn change(&mut self, taken: Option<Place>, added: Option<(Place, usize)>) {
-        let change = Change { added, taken, half_synced: false };
+        let change = Change { added, taken, ..Change::default() };
         change.clone().apply(&mut self.seen);
         self.pending.push(change);
     }
 
     /// Stores what happened in one directory. The other half of a rename may stay behind only where that makes a name
-    /// too many, never one too few.
+    /// too many, never one too few; a directory, which has one name, is not stored before both.
     fn sync_directory(&mut self, directory: usize) {
         for change in &mut self.pending {
-            let takes = change.taken.as_ref().is_some_and(|(taken, _)| *taken == directory);
-            let adds = change.added.as_ref().is_some_and(|((added, _), _)| *added == directory);
-            match (takes, adds) {
-                (true, false) if change.added.is_some() => change.half_synced = true,
-                (true, _) => std::mem::take(change).apply(&mut self.stored),
-                (false, true) if change.half_synced => std::mem::take(change).apply(&mut self.stored),
-                (false, true) => Change { added: change.added.take(), ..Change::default() }.apply(&mut self.stored),
-                (false, false) => {}
+            change.take_synced |= change.taken.as_ref().is_none_or(|(taken, _)| *taken == directory);
+            change.add_synced |= change.added.as_ref().is_none_or(|((added, _), _)| *added == directory);
+            let is_directory = change.added.as_ref().is_some_and(|(_, file)| self.files[*file].is_directory);
+            match (change.take_synced, change.add_synced) {
+                (true, true) => std::mem::take(change).apply(&mut self.stored),
+                (false, true) if !is_directory => {
+                    Change { added: change.added.take(), ..Change::default() }.apply(&mut self.stored);
+                }
+                _ => {}
             }
         }
         self.pending.retain(|change| change.added.is_some() || change.taken.is_some());
@@ -142,7 +145,10 @@ impl Disk {
     /// What other processes see, and what is left when the process is killed.
     pub(super) fn seen(&self) -> State {
         // Octets need not be stored to be seen.
-        self.reachable(&self.seen).into_iter().map(|(path, file)| (path, Some(self.files[file].content.clone()))).collect()
+        self.reachable(&self.seen)
+            .into_iter()
+            .map(|(path, file)| (path, Some(self.files[file].content.clone())))
+            .collect()
     }
 
     /// Every state in which a power failure may leave the disk now.
@@ -152,21 +158,16 @@ impl Disk {
 
     /// Writes every such state into a directory of its own below `scratch`, for somebody to recover.
     pub(super) fn lay_out(&self, scratch: &Path) -> Vec<PathBuf> {
-        let write = |(number, names): (usize, Names)| {
+        let distinct: HashSet<_> = self.every_outcome().map(|names| self.reachable(&names)).collect();
+        let laid_out = distinct.iter().enumerate().map(|(number, files)| {
             let root = scratch.join(number.to_string());
             fs::create_dir(&root).unwrap();
-            for (path, file) in self.reachable(&names) {
-                let path = root.join(path.strip_prefix(&self.root).unwrap());
-                match &self.files[file] {
-                    StoredFile { is_directory: true, .. } => fs::create_dir(path).unwrap(),
-                    // What blocks that were never written hold.
-                    StoredFile { synced: false, content, .. } => fs::write(path, vec![0; content.len()]).unwrap(),
-                    StoredFile { content, .. } => fs::write(path, content).unwrap(),
-                }
+            for (path, file) in files {
+                self.files[*file].lay_out(&root.join(path.strip_prefix(&self.root).unwrap()));
             }
             root
-        };
-        self.every_outcome().enumerate().map(write).collect()
+        });
+        laid_out.collect()
     }
 
     fn every_outcome(&self) -> impl Iterator<Item = Names> {
@@ -194,6 +195,17 @@ impl Disk {
             found.extend(inside.map(|((_, name), &file)| (path.join(name as &OsStr), file)));
         }
         found.split_off(1)
+    }
+}
+
+impl StoredFile {
+    fn lay_out(&self, path: &Path) {
+        match self {
+            Self { is_directory: true, .. } => fs::create_dir(path).unwrap(),
+            // What blocks that were never written hold.
+            Self { synced: false, content, .. } => fs::write(path, vec![0; content.len()]).unwrap(),
+            Self { content, .. } => fs::write(path, content).unwrap(),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ const LACKING: [Lacking; 3] = [Lacking::Nothing, Lacking::RenameNoReplace, Lacki
 type Receipts = Vec<(Maildir, Result<Delivered, Error>)>;
 
 /// Runs `action` in a fresh directory with each call cut in each way, and hands the outcome to `check`.
-fn at_every_cut<T>(
+pub(super) fn at_every_cut<T>(
     prepare: impl Fn(&Path),
     action: impl Fn(&Path) -> T,
     check: impl Fn(&Path, &T, &Machine, Option<Cut>),
@@ -36,7 +36,7 @@ fn at_every_cut<T>(
         for cut in CUTS {
             for at in 0.. {
                 assert!(at < MANY);
-                let scratch = tempfile::tempdir().unwrap();
+                let scratch = super::scratch();
                 prepare(scratch.path());
                 let (returned, machine) =
                     Machine::run(scratch.path(), lacking, Some((at, cut)), || action(scratch.path()));
