@@ -74,6 +74,19 @@ pub(crate) fn write(file: &mut File, path: &Path, octets: &[u8]) -> Result<(), E
     run(Call::Write(path, octets), || file.write_all(octets))
 }
 
+/// A regular file that is there, for [`append`].
+pub(crate) fn open_to_append(path: &Path) -> Result<File, Error> {
+    open_regular(path, OpenOptions::new().append(true))
+}
+
+/// One write: two who append at the same time come one after the other.
+pub(crate) fn append(mut file: &File, path: &Path, octets: &[u8]) -> Result<(), Error> {
+    run(Call::Write(path, octets), || match file.write(octets)? == octets.len() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::WriteZero.into()),
+    })
+}
+
 /// Content, size and time reach stable storage; the name may not. (`fdatasync` may leave out the time, and was
 /// measured no faster for a file that is new.)
 pub(crate) fn sync_file(file: &File, path: &Path) -> Result<(), Error> {
@@ -132,6 +145,11 @@ fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     run(Call::Rename(from, to), || fs::rename(from, to))
 }
 
+/// Puts a file in the place of another, at once.
+pub(crate) fn replace(from: &Path, to: &Path) -> Result<(), Error> {
+    rename(from, to)
+}
+
 fn rename_no_replace(from: &Path, to: &Path) -> Result<(), Error> {
     run(Call::RenameNoReplace(from, to), || rename_exclusively(from, to))
 }
@@ -181,9 +199,13 @@ fn rename_after_look(from: &Path, to: &Path) -> Result<(), Error> {
 /// Opens a message for reading: not through a symbolic link, not waiting for the other end of a FIFO, and nothing but a
 /// regular file.
 pub(crate) fn open_message(path: &Path) -> Result<File, Error> {
+    open_regular(path, OpenOptions::new().read(true))
+}
+
+fn open_regular(path: &Path, options: &mut OpenOptions) -> Result<File, Error> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|source| {
+    let file = options.custom_flags(flags).open(path).map_err(|source| {
         match source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
             true => Error::NotRegular { path: path.to_owned() },
             false => Error::io(Operation::Open, path, source),

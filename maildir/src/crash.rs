@@ -5,11 +5,13 @@
 
 mod disk;
 mod folders;
+mod quota;
 mod tests;
 
 use std::cell::RefCell;
+use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use tempfile::TempDir;
@@ -45,6 +47,8 @@ struct Machine {
     disk: Disk,
     lacking: Lacking,
     cut: Option<(usize, Cut)>,
+    /// Before that call somebody else writes that file.
+    meanwhile: Option<(usize, PathBuf)>,
     calls: usize,
     killed: bool,
 }
@@ -52,8 +56,16 @@ struct Machine {
 impl Machine {
     /// Runs `action` on a disk that has `root` as it is now. Returns what it returned, and the machine.
     fn run<T>(root: &Path, lacking: Lacking, cut: Option<(usize, Cut)>, action: impl FnOnce() -> T) -> (T, Self) {
-        let machine = Self { disk: Disk::of(root), lacking, cut, calls: 0, killed: false };
-        MACHINE.set(Some(machine));
+        Self { lacking, cut, ..Self::of(root) }.go(action)
+    }
+
+    fn of(root: &Path) -> Self {
+        let lacking = Lacking::Nothing;
+        Self { disk: Disk::of(root), lacking, cut: None, meanwhile: None, calls: 0, killed: false }
+    }
+
+    fn go<T>(self, action: impl FnOnce() -> T) -> (T, Self) {
+        MACHINE.set(Some(self));
         let returned = action();
         (returned, MACHINE.take().unwrap())
     }
@@ -74,6 +86,9 @@ impl Machine {
         }
         let this = self.calls;
         self.calls += 1;
+        if let Some((_, path)) = self.meanwhile.take_if(|(at, _)| *at == this) {
+            fs::write(path, "x").unwrap();
+        }
         let cut = self.cut.filter(|(at, _)| *at == this).map(|(_, cut)| cut);
         self.killed = cut == Some(Cut::Kills);
         cut.or(self.lacks(call).map(Cut::Fails))

@@ -39,6 +39,8 @@ pub enum Operation {
     SyncFile,
     /// Forcing all of a file system to stable storage.
     SyncFileSystem,
+    /// Watching a directory for changes.
+    Watch,
     /// Writing a file.
     Write,
 }
@@ -60,6 +62,7 @@ impl fmt::Display for Operation {
             Self::SyncDirectory => "sync the directory",
             Self::SyncFile => "sync",
             Self::SyncFileSystem => "sync the file system of",
+            Self::Watch => "watch",
             Self::Write => "write",
         })
     }
@@ -194,7 +197,19 @@ impl Error {
     /// Whether the file system or the user's quota has no room left (`ENOSPC`, `EDQUOT`).
     #[must_use]
     pub fn is_out_of_space(&self) -> bool {
-        matches!(self.io_kind(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        !self.is_about_watching()
+            && matches!(self.io_kind(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
+    /// Whether no more directories can be watched: the system allows each user and process so many (`ENOSPC`, `EMFILE`). Poll instead, with
+    /// [`Watch::polling`](crate::Watch::polling) or [`Maildir::changed_since`](crate::Maildir::changed_since).
+    #[must_use]
+    pub fn is_watch_limit(&self) -> bool {
+        self.is_about_watching() && (self.is(Errno::NOSPC) || self.is_shortage())
+    }
+
+    fn is_about_watching(&self) -> bool {
+        matches!(self, Self::Io { operation: Operation::Watch, .. })
     }
 
     /// Whether the process or the system has run out of descriptors or memory (`EMFILE`, `ENFILE`, `ENOMEM`): nothing is wrong with the file, and the
@@ -255,5 +270,20 @@ impl Error {
     /// No hard link can be made here, although the file could be copied.
     pub(crate) fn is_link_unsupported(&self) -> bool {
         [Errno::XDEV, Errno::PERM, Errno::MLINK, Errno::NOSYS, Errno::OPNOTSUPP].into_iter().any(|errno| self.is(errno))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_watches_is_not_a_full_disk() {
+        for errno in [Errno::NOSPC, Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            let error = |operation| Error::io(operation, Path::new("cur"), errno);
+            assert!(error(Operation::Watch).is_watch_limit() && !error(Operation::Watch).is_out_of_space());
+            assert!(!error(Operation::Write).is_watch_limit());
+        }
+        assert!(!Error::io(Operation::Watch, Path::new("cur"), Errno::ACCESS).is_watch_limit());
     }
 }

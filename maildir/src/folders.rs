@@ -94,6 +94,10 @@ impl Tree {
         self.layout
     }
 
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Where a folder is or would be.
     #[must_use]
     pub fn path_of(&self, name: &FolderName) -> PathBuf {

@@ -14,16 +14,19 @@ mod folders;
 mod layout;
 mod listing;
 mod maildir;
+mod maildirsize;
 mod message;
 mod name;
 mod names;
 mod pass;
+mod quota;
 mod relocation;
 mod removal;
 mod stamp;
 mod transfer;
 mod trash;
 mod unique;
+mod watch;
 
 #[cfg(test)]
 mod crash;
@@ -41,4 +44,6 @@ pub use crate::listing::{Entry, Listing};
 pub use crate::maildir::{Directory, Maildir, Options, Separator};
 pub use crate::message::Message;
 pub use crate::name::{Info, Name, NameError};
+pub use crate::quota::{MaildirSize, Quota, Usage, Verdict};
 pub use crate::stamp::Stamp;
+pub use crate::watch::{Change, Watch, Watched, What};

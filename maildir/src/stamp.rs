@@ -75,9 +75,12 @@ impl Maildir {
     /// # Errors
     /// [`Error::Io`] if a directory cannot be looked at.
     pub fn changed_since(&self, stamp: &Stamp) -> Result<bool, Error> {
+        Ok(!stamp.settled || !stamp.same_times(&self.stamp()?))
+    }
+
+    pub(crate) fn stamp(&self) -> Result<Stamp, Error> {
         let [new, cur] = [Directory::New, Directory::Cur].map(|directory| calls::metadata(self.directory(directory)));
-        let now = Stamp::of(&new?, &cur?);
-        Ok(!stamp.settled || !stamp.same_times(&now))
+        Ok(Stamp::of(&new?, &cur?))
     }
 }
 
