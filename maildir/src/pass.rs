@@ -43,7 +43,7 @@ impl Pass {
             true if stamp.is_settled() => Outcome::Exact,
             true => Outcome::Doubtful,
         };
-        Ok(Self { names: gathered.indexed(), stamp, outcome })
+        Ok(Self { names: gathered.distinct(), stamp, outcome })
     }
 }
 

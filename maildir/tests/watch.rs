@@ -305,7 +305,7 @@ fn disturb(maildir: &Maildir, stop: &AtomicBool) {
         let next =
             ["new/N", "cur/N:2,", "cur/N:2,S", "cur/N:2,FS"][(random >> 40) % 4].replace('N', &format!("{n}.{n}.host"));
         match there.remove(&n) {
-            Some(now) if (random >> 50) % 5 == 0 => fs::remove_file(maildir.path().join(now)).unwrap(),
+            Some(now) if (random >> 50).is_multiple_of(5) => fs::remove_file(maildir.path().join(now)).unwrap(),
             Some(now) => {
                 rename(maildir, &now, &next);
                 there.insert(n, next);
