@@ -102,7 +102,20 @@ pub(crate) struct Gathered {
     inodes: Vec<u64>,
 }
 
+/// The most room that is set aside at first, in octets. Some directories stay large when they are emptied.
+const MAX_ROOM: usize = 128 * 1024 * 1024;
+
+/// What a name of common length takes in a directory, in octets.
+const COMMON_ENTRY: usize = 96;
+
 impl Gathered {
+    /// With room for what a directory file of that size, in octets, can hold, about. Growing would copy everything several times.
+    pub(crate) fn with_room(size: u64) -> Self {
+        let room = usize::try_from(size).unwrap_or(MAX_ROOM).min(MAX_ROOM);
+        let names = room / COMMON_ENTRY;
+        Self { octets: Vec::with_capacity(room), rows: Vec::with_capacity(names), inodes: Vec::with_capacity(names) }
+    }
+
     /// Notes one name and its inode. Over-long names are not messages.
     pub(crate) fn note(&mut self, name: &[u8], inode: u64, directory: Directory) {
         let (Ok(len), Ok(base)) = (u8::try_from(name.len()), u8::try_from(base_len(name))) else { return };

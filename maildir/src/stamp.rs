@@ -100,6 +100,11 @@ impl OpenDirectories {
         Ok(Self { new: open(Directory::New)?, cur: open(Directory::Cur)? })
     }
 
+    /// How large the files are that hold the names, in octets, as far as the file system says it.
+    pub(crate) fn size(&self) -> u64 {
+        [&self.new, &self.cur].into_iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+    }
+
     pub(crate) fn stamp(&self, maildir: &Maildir) -> Result<Stamp, Error> {
         let new = calls::metadata_of(&self.new, maildir.directory(Directory::New))?;
         let cur = calls::metadata_of(&self.cur, maildir.directory(Directory::Cur))?;
