@@ -357,6 +357,30 @@ fn who_follows_the_reports_knows_in_the_end_what_a_listing_shows() {
 }
 
 #[test]
+fn a_rename_is_not_taken_for_a_removal_when_its_two_halves_are_read_apart() {
+    let scratch = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let maildir = maildir_in(scratch.path(), "m");
+    put(&maildir, "cur/1.1.host:2,");
+    let (mut watch, _) = watched(&maildir);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                rename(&maildir, "cur/1.1.host:2,", "cur/1.1.host:2,S");
+                rename(&maildir, "cur/1.1.host:2,S", "cur/1.1.host:2,");
+            }
+        });
+        let began = Instant::now();
+        let mut absent = false;
+        while began.elapsed() < Duration::from_millis(1_500) {
+            absent |= watch.wait(AT_ONCE).unwrap().iter().any(|change| matches!(change.what, What::Absent { .. }));
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(!absent);
+    });
+}
+
+#[test]
 fn polling_reports_that_something_changed_and_again_when_the_clock_is_sure() {
     let scratch = tempfile::tempdir().unwrap();
     let maildir = maildir_in(scratch.path(), "m");

@@ -21,8 +21,9 @@ const BUFFER: usize = 64 * 1024;
 /// So many events make one batch, however quickly others make more: two full queues of the kernel's default size.
 const MAX_EVENTS: usize = 32 * 1024;
 
-/// The two events of a rename are not made at once. For so long the second is waited for.
-const PAIRING: Duration = Duration::from_millis(20);
+/// The two events of a rename are not made at once, and who renames may be interrupted in between. For so long the second is waited for;
+/// only messages that are moved elsewhere are reported so much later.
+const PAIRING: Duration = Duration::from_millis(100);
 
 /// The kernel's reports, and what each watch is for.
 #[derive(Debug)]
@@ -179,8 +180,11 @@ impl Inotify {
     fn fetch(&mut self) -> Result<Vec<Change>, Error> {
         let mut batch = Batch::default();
         let mut all = self.read(&mut batch)?;
-        if !batch.unpaired.is_empty() && self.is_readable_before(Instant::now().checked_add(PAIRING))? {
-            all = self.read(&mut batch)?;
+        let began = Instant::now();
+        while !batch.unpaired.is_empty() && began.elapsed() < PAIRING {
+            if self.is_readable_before(began.checked_add(PAIRING))? {
+                all = self.read(&mut batch)?;
+            }
         }
         let changes = self.report(batch);
         if all {
