@@ -1,4 +1,5 @@
-//! The system calls that change or sync anything, one function each. Tests stand between these and the file system to
+//! The system calls that change or sync anything, one function each; those on what lies in an open directory are in
+//! `beneath.rs` and go through here too. Tests stand between these and the file system to
 //! let any one of them fail, or to stop the process or the machine there.
 
 use std::fs::{self, File, FileTimes, OpenOptions};
@@ -19,6 +20,7 @@ pub(crate) enum Call<'a> {
     CreateDirectory(&'a Path),
     Link(&'a Path, &'a Path),
     Remove(&'a Path),
+    RemoveDirectory(&'a Path),
     Rename(&'a Path, &'a Path),
     RenameNoReplace(&'a Path, &'a Path),
     SyncDirectory(&'a Path),
@@ -37,7 +39,7 @@ impl Call<'_> {
             }
             Self::Create(path) => (Operation::Create, path),
             Self::CreateDirectory(path) => (Operation::CreateDirectory, path),
-            Self::Remove(path) => (Operation::Remove, path),
+            Self::Remove(path) | Self::RemoveDirectory(path) => (Operation::Remove, path),
             Self::SyncDirectory(path) => (Operation::SyncDirectory, path),
             Self::SyncFile(path) => (Operation::SyncFile, path),
             Self::SyncFileSystem(path) => (Operation::SyncFileSystem, path),
@@ -53,12 +55,12 @@ fn between(operation: Operation, from: &Path, to: &Path, source: io::Error) -> E
 }
 
 #[cfg(not(test))]
-fn run<T>(call: Call<'_>, perform: impl FnOnce() -> io::Result<T>) -> Result<T, Error> {
+pub(crate) fn run<T>(call: Call<'_>, perform: impl FnOnce() -> io::Result<T>) -> Result<T, Error> {
     perform().map_err(|source| call.error(source))
 }
 
 #[cfg(test)]
-fn run<T>(call: Call<'_>, perform: impl FnOnce() -> io::Result<T>) -> Result<T, Error> {
+pub(crate) fn run<T>(call: Call<'_>, perform: impl FnOnce() -> io::Result<T>) -> Result<T, Error> {
     crate::crash::intercept(call, perform).map_err(|source| call.error(source))
 }
 
@@ -75,13 +77,6 @@ pub(crate) fn write(file: &mut File, path: &Path, octets: &[u8]) -> Result<(), E
     run(Call::Write(path, octets), || file.write_all(octets))
 }
 
-/// What is written goes behind what is there. Not through a symbolic link.
-pub(crate) fn open_to_append(path: &Path) -> Result<File, Error> {
-    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    let opened = OpenOptions::new().append(true).custom_flags(flags).open(path);
-    opened.map_err(|source| Error::io(Operation::Open, path, source))
-}
-
 pub(crate) fn truncate(file: &File, path: &Path, len: u64) -> Result<(), Error> {
     run(Call::Truncate(path, len), || file.set_len(len))
 }
@@ -89,6 +84,19 @@ pub(crate) fn truncate(file: &File, path: &Path, len: u64) -> Result<(), Error> 
 pub(crate) fn set_modified(file: &File, path: &Path, time: SystemTime) -> Result<(), Error> {
     let times = FileTimes::new().set_modified(time);
     file.set_times(times).map_err(|source| Error::io(Operation::SetTime, path, source))
+}
+
+/// A regular file that is there, for [`append`].
+pub(crate) fn open_to_append(path: &Path) -> Result<File, Error> {
+    open_regular(path, OpenOptions::new().append(true))
+}
+
+/// One write: two who append at the same time come one after the other.
+pub(crate) fn append(mut file: &File, path: &Path, octets: &[u8]) -> Result<(), Error> {
+    run(Call::Write(path, octets), || match file.write(octets)? == octets.len() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::WriteZero.into()),
+    })
 }
 
 /// Content, size and time reach stable storage; the name may not. (`fdatasync` may leave out the time, and was
@@ -150,6 +158,11 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     run(Call::Rename(from, to), || fs::rename(from, to))
 }
 
+/// Puts a file in the place of another, at once.
+pub(crate) fn replace(from: &Path, to: &Path) -> Result<(), Error> {
+    rename(from, to)
+}
+
 fn rename_no_replace(from: &Path, to: &Path) -> Result<(), Error> {
     run(Call::RenameNoReplace(from, to), || rename_exclusively(from, to))
 }
@@ -199,9 +212,13 @@ fn rename_after_look(from: &Path, to: &Path) -> Result<(), Error> {
 /// Opens a message for reading: not through a symbolic link, not waiting for the other end of a FIFO, and nothing but a
 /// regular file.
 pub(crate) fn open_message(path: &Path) -> Result<File, Error> {
+    open_regular(path, OpenOptions::new().read(true))
+}
+
+fn open_regular(path: &Path, options: &mut OpenOptions) -> Result<File, Error> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|source| {
+    let file = options.custom_flags(flags).open(path).map_err(|source| {
         match source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
             true => Error::NotRegular { path: path.to_owned() },
             false => Error::io(Operation::Open, path, source),

@@ -5,14 +5,17 @@
 
 mod beside;
 mod disk;
+mod folders;
+mod quota;
 mod tests;
 
 use std::cell::RefCell;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use tempfile::TempDir;
 
 use crate::calls::Call;
 use crate::crash::disk::Disk;
@@ -47,6 +50,8 @@ struct Machine {
     disk: Disk,
     lacking: Lacking,
     cut: Option<(usize, Cut)>,
+    /// Before that call somebody else writes that file.
+    meanwhile: Option<(usize, PathBuf)>,
     calls: usize,
     killed: bool,
 }
@@ -54,8 +59,16 @@ struct Machine {
 impl Machine {
     /// Runs `action` on a disk that has `root` as it is now. Returns what it returned, and the machine.
     fn run<T>(root: &Path, lacking: Lacking, cut: Option<(usize, Cut)>, action: impl FnOnce() -> T) -> (T, Self) {
-        let machine = Self { disk: Disk::of(root), lacking, cut, calls: 0, killed: false };
-        MACHINE.set(Some(machine));
+        Self { lacking, cut, ..Self::of(root) }.go(action)
+    }
+
+    fn of(root: &Path) -> Self {
+        let lacking = Lacking::Nothing;
+        Self { disk: Disk::of(root), lacking, cut: None, meanwhile: None, calls: 0, killed: false }
+    }
+
+    fn go<T>(self, action: impl FnOnce() -> T) -> (T, Self) {
+        MACHINE.set(Some(self));
         let returned = action();
         (returned, MACHINE.take().unwrap())
     }
@@ -88,10 +101,18 @@ impl Machine {
         }
         let this = self.calls;
         self.calls += 1;
+        if let Some((_, path)) = self.meanwhile.take_if(|(at, _)| *at == this) {
+            fs::write(path, "x").unwrap();
+        }
         let cut = self.cut.filter(|(at, _)| *at == this).map(|(_, cut)| cut);
         self.killed = cut == Some(Cut::Kills);
         cut.or(self.lacks(call).map(Cut::Fails))
     }
+}
+
+/// A directory in memory, where there is one: these tests sync often, and what a sync does is [`Disk`]'s affair.
+fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 pub(crate) fn intercept<T>(call: Call<'_>, perform: impl FnOnce() -> io::Result<T>) -> io::Result<T> {

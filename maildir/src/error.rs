@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::folder_name::FolderNameError;
 use crate::keywords::KeywordError;
 use crate::name::NameError;
 use crate::uid_list::UidListError;
@@ -44,6 +45,8 @@ pub enum Operation {
     SyncFileSystem,
     /// Making a file shorter.
     Truncate,
+    /// Watching a directory for changes.
+    Watch,
     /// Writing a file.
     Write,
 }
@@ -67,6 +70,7 @@ impl fmt::Display for Operation {
             Self::SyncFile => "sync",
             Self::SyncFileSystem => "sync the file system of",
             Self::Truncate => "truncate",
+            Self::Watch => "watch",
             Self::Write => "write",
         })
     }
@@ -84,6 +88,20 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// There is a folder, or something else, under a name that must be free.
+    #[error("{path:?} exists already")]
+    FolderExists {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// A folder cannot have that name here.
+    #[error("unusable name of a folder in {path:?}: {source}")]
+    FolderName {
+        /// The root of the tree.
+        path: PathBuf,
+        /// What is wrong with the name.
+        source: FolderNameError,
+    },
     /// The message is not in the Maildir any more, under any name: somebody removed it.
     #[error("message {base} is no longer in {path:?}")]
     Gone {
@@ -91,6 +109,12 @@ pub enum Error {
         path: PathBuf,
         /// The part of the file name that stays, escaped.
         base: String,
+    },
+    /// What is to be deleted holds no messages, only other folders.
+    #[error("{path:?} is no mailbox and has folders below it")]
+    HasFolders {
+        /// Where it is.
+        path: PathBuf,
     },
     /// The system refused an operation on one file or directory.
     #[error("cannot {operation} {path:?}: {source}")]
@@ -144,6 +168,12 @@ pub enum Error {
         /// What is wrong with the name.
         source: NameError,
     },
+    /// There is no folder of that name. A symbolic link is none.
+    #[error("there is no folder {path:?}")]
+    NoFolder {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// Every unique name that was tried existed already, which means that names are not unique here.
     #[error("no free name in {path:?} after {tries} tries")]
     NoFreeName {
@@ -165,6 +195,14 @@ pub enum Error {
     NotRegular {
         /// The file.
         path: PathBuf,
+    },
+    /// The folder is deleted, but some of its files are still there, in a directory that is no folder.
+    #[error("deleted, but remains are in {path:?}: {source}")]
+    Remains {
+        /// The root of the tree.
+        path: PathBuf,
+        /// Why they could not be removed.
+        source: Box<Error>,
     },
     /// A list of UIDs that breaks its own rules, or cannot grow.
     #[error("unusable list of UIDs {path:?}: {source}")]
@@ -197,7 +235,19 @@ impl Error {
     /// Whether the file system or the user's quota has no room left (`ENOSPC`, `EDQUOT`).
     #[must_use]
     pub fn is_out_of_space(&self) -> bool {
-        matches!(self.io_kind(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        !self.is_about_watching()
+            && matches!(self.io_kind(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
+    /// Whether no more directories can be watched: the system allows each user and process so many (`ENOSPC`, `EMFILE`). Poll instead, with
+    /// [`Watch::polling`](crate::Watch::polling) or [`Maildir::changed_since`](crate::Maildir::changed_since).
+    #[must_use]
+    pub fn is_watch_limit(&self) -> bool {
+        self.is_about_watching() && (self.is(Errno::NOSPC) || self.is_shortage())
+    }
+
+    fn is_about_watching(&self) -> bool {
+        matches!(self, Self::Io { operation: Operation::Watch, .. })
     }
 
     /// Whether the process or the system has run out of descriptors or memory (`EMFILE`, `ENFILE`, `ENOMEM`): nothing is wrong with the file, and the
@@ -258,5 +308,20 @@ impl Error {
     /// No hard link can be made here, although the file could be copied.
     pub(crate) fn is_link_unsupported(&self) -> bool {
         [Errno::XDEV, Errno::PERM, Errno::MLINK, Errno::NOSYS, Errno::OPNOTSUPP].into_iter().any(|errno| self.is(errno))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_watches_is_not_a_full_disk() {
+        for errno in [Errno::NOSPC, Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            let error = |operation| Error::io(operation, Path::new("cur"), errno);
+            assert!(error(Operation::Watch).is_watch_limit() && !error(Operation::Watch).is_out_of_space());
+            assert!(!error(Operation::Write).is_watch_limit());
+        }
+        assert!(!Error::io(Operation::Watch, Path::new("cur"), Errno::ACCESS).is_watch_limit());
     }
 }

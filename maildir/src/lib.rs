@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod beneath;
 mod calls;
 mod cleanup;
 mod commit;
@@ -10,23 +11,31 @@ mod delivery;
 mod dotlock;
 mod error;
 mod flags;
+mod folder_name;
+mod folders;
 mod keywords;
+mod layout;
 mod listing;
 mod maildir;
+mod maildirsize;
 mod message;
 mod name;
 mod names;
 mod pass;
 mod pop3_sizes;
+mod quota;
+mod relocation;
 mod removal;
 mod replacement;
 mod stamp;
 mod subscriptions;
 mod transfer;
+mod trash;
 mod uid_list;
 mod uid_validity;
 mod uidl;
 mod unique;
+mod watch;
 
 #[cfg(test)]
 mod crash;
@@ -38,13 +47,18 @@ pub use crate::courier_keywords::CourierKeywords;
 pub use crate::delivery::Delivery;
 pub use crate::error::{Error, Operation};
 pub use crate::flags::{Flag, Flags};
+pub use crate::folder_name::{FolderName, FolderNameError};
+pub use crate::folders::{Folder, FolderState, Tree};
 pub use crate::keywords::{KeywordError, Keywords};
+pub use crate::layout::Layout;
 pub use crate::listing::{Entry, Listing};
 pub use crate::maildir::{Directory, Maildir, Options, Separator};
 pub use crate::message::Message;
 pub use crate::name::{Info, Name, NameError};
 pub use crate::pop3_sizes::{Pop3Size, Pop3Sizes};
+pub use crate::quota::{MaildirSize, Quota, Usage, Verdict};
 pub use crate::stamp::Stamp;
 pub use crate::subscriptions::{SubscriptionFile, Subscriptions};
 pub use crate::uid_list::{UidEntry, UidList, UidListError, UidUpdate};
 pub use crate::uidl::{UidlFormat, uidl_of_base};
+pub use crate::watch::{Change, Watch, Watched, What};

@@ -87,7 +87,7 @@ struct Inner {
 }
 
 /// `cur` is made last: who finds it finds the others.
-const DIRECTORIES: [&str; 3] = ["tmp", "new", "cur"];
+pub(crate) const DIRECTORIES: [&str; 3] = ["tmp", "new", "cur"];
 
 impl Maildir {
     /// Opens a Maildir that exists.

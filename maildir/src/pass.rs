@@ -33,7 +33,7 @@ impl Pass {
     pub(crate) fn over(maildir: &Maildir, buffer: &mut Vec<u8>) -> Result<Self, Error> {
         let directories = OpenDirectories::open(maildir)?;
         let stamp = directories.stamp(maildir)?;
-        let mut gathered = Gathered::default();
+        let mut gathered = Gathered::with_room(directories.size());
         for (directory, file) in [(Directory::New, &directories.new), (Directory::Cur, &directories.cur)] {
             read_directory(file, buffer, |name, inode| gathered.note(name, inode, directory))
                 .map_err(|source| Error::io(Operation::List, maildir.directory(directory), source))?;
@@ -43,7 +43,7 @@ impl Pass {
             true if stamp.is_settled() => Outcome::Exact,
             true => Outcome::Doubtful,
         };
-        Ok(Self { names: gathered.indexed(), stamp, outcome })
+        Ok(Self { names: gathered.distinct(), stamp, outcome })
     }
 }
 

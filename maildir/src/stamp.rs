@@ -75,9 +75,12 @@ impl Maildir {
     /// # Errors
     /// [`Error::Io`] if a directory cannot be looked at.
     pub fn changed_since(&self, stamp: &Stamp) -> Result<bool, Error> {
+        Ok(!stamp.settled || !stamp.same_times(&self.stamp()?))
+    }
+
+    pub(crate) fn stamp(&self) -> Result<Stamp, Error> {
         let [new, cur] = [Directory::New, Directory::Cur].map(|directory| calls::metadata(self.directory(directory)));
-        let now = Stamp::of(&new?, &cur?);
-        Ok(!stamp.settled || !stamp.same_times(&now))
+        Ok(Stamp::of(&new?, &cur?))
     }
 }
 
@@ -95,6 +98,11 @@ impl OpenDirectories {
             File::open(path).map_err(|source| Error::io(Operation::Open, path, source))
         };
         Ok(Self { new: open(Directory::New)?, cur: open(Directory::Cur)? })
+    }
+
+    /// How large the files are that hold the names, in octets, as far as the file system says it.
+    pub(crate) fn size(&self) -> u64 {
+        [&self.new, &self.cur].into_iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
     }
 
     pub(crate) fn stamp(&self, maildir: &Maildir) -> Result<Stamp, Error> {

@@ -36,7 +36,7 @@ pub(super) fn at_every_cut<T>(
         for cut in CUTS {
             for at in 0.. {
                 assert!(at < MANY);
-                let scratch = tempfile::tempdir().unwrap();
+                let scratch = super::scratch();
                 prepare(scratch.path());
                 let (returned, machine) =
                     Machine::run(scratch.path(), lacking, Some((at, cut)), || action(scratch.path()));
