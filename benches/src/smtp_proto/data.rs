@@ -38,7 +38,7 @@ fn gates(size: usize, dots: Dots) -> Vec<Gate> {
     let [connection, unstuffer, copied] = match dots {
         Dots::None => [1.39, 0.57, 0.84],
         Dots::Percent(_) => [1.06, 0.56, 0.8],
-        Dots::All => [0.92, 0.27, 0.375],
+        Dots::All => [0.94, 0.27, 0.375],
     };
     let instructions = [(CONNECTION, connection), (UNSTUFFER, unstuffer), (COPIED, copied)];
     let mut gates: Vec<_> =
