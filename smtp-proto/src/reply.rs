@@ -55,16 +55,26 @@ enum ReplyText<'b> {
     },
 }
 
-/// Octets of the texts of a reply's first lines, and one: what was found when they were checked is not sought again. 0 is not known, or more than fit.
+/// Octets of the texts of a reply's first eight lines, and one: what was found when they were checked is not sought again. 0 is not known, or more than fit.
+///
+/// The first line's are the lowest eight bits. As an array they would be written one by one and moved all at once, for which a CPU waits.
 #[derive(Clone, Copy, Default)]
-struct TextLens([u8; 16]);
+struct TextLens(u64);
 
 impl TextLens {
     #[inline(always)]
     fn note(&mut self, line: usize, len: usize) {
-        if let (Some(place), Ok(len)) = (self.0.get_mut(line), u8::try_from(len + 1)) {
-            *place = len;
+        if let (0..8, Ok(len)) = (line, u8::try_from(len + 1)) {
+            self.0 |= u64::from(len) << (8 * line);
         }
+    }
+
+    /// The next line's.
+    #[inline(always)]
+    fn take(&mut self) -> usize {
+        let [len, ..] = self.0.to_le_bytes();
+        self.0 >>= 8;
+        len.into()
     }
 }
 
@@ -117,7 +127,7 @@ impl<'b> Reply<'b> {
                 left: octets,
                 enhanced: Some(self.code).filter(|_| *enhanced),
                 usual: octets.get(4..).and_then(|text| text.first_chunk()),
-                lens: lens.0.iter(),
+                lens: *lens,
             },
         }
     }
@@ -408,8 +418,8 @@ enum Lines<'r, 'b> {
         enhanced: Option<Code>,
         /// What the first text begins with, which the others repeat: all of its enhanced code, if the last is the space behind it.
         usual: Option<&'r [u8; 6]>,
-        /// [`TextLens`].
-        lens: core::slice::Iter<'r, u8>,
+        /// Of those left.
+        lens: TextLens,
     },
 }
 
@@ -423,10 +433,10 @@ impl<'r> Iterator for Lines<'r, '_> {
             Self::Wire { left, enhanced, usual, lens } => (left, *enhanced, *usual, lens),
         };
         let text;
-        (text, *left) = match lens.next() {
-            Some(len @ 1..) => {
-                let (line, after) = left.split_at_checked(5 + usize::from(*len))?;
-                (line.get(4..3 + usize::from(*len))?, after)
+        (text, *left) = match lens.take() {
+            len @ 1.. => {
+                let (line, after) = left.split_at_checked(5 + len)?;
+                (line.get(4..3 + len)?, after)
             }
             _ if left.is_empty() => return None,
             _ => split_text(left)?,

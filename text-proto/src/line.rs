@@ -1,5 +1,7 @@
 //! Lines that end in CRLF.
 
+use fearless_simd::prelude::*;
+use fearless_simd::{Level, Simd, u8x16};
 use memchr::{memchr2, memchr3};
 use thiserror::Error;
 
@@ -168,50 +170,36 @@ impl LineScanner {
 /// What is beyond them and neither CR, LF nor NUL may be passed over.
 #[inline(always)]
 pub fn first_low(octets: &[u8]) -> Option<usize> {
-    let (steps, few) = octets.as_chunks();
+    fearless_simd::dispatch!(Level::baseline(), simd => first_low_with(simd, octets))
+}
+
+const STEP: usize = 16;
+
+#[inline(always)]
+fn first_low_with(simd: impl Simd, octets: &[u8]) -> Option<usize> {
+    let near = octets.get(..8 * STEP).unwrap_or(octets);
     let mut at = 0;
-    for step in steps.iter().take(8) {
-        if step.iter().fold(false, |low, octet| low | (*octet <= b'\r')) {
-            return low_of_16(step).map(|found| at + found);
+    for step in near.as_chunks().0 {
+        if let Some(found) = low_of_step(simd, step) {
+            return Some(at + found);
         }
-        at += 16;
+        at += STEP;
     }
-    if steps.len() > 8 {
+    if near.len() < octets.len() {
         return memchr3(b'\r', b'\n', 0, octets.get(at..)?).map(|found| at + found);
     }
     match octets.last_chunk() {
-        None => low_of_few(octets),
-        Some(_) if few.is_empty() => None,
+        None => octets.iter().position(|octet| *octet <= b'\r'),
         // They overlap with what was looked at.
-        Some(last) => low_of_16(last).map(|found| octets.len() - 16 + found),
+        Some(last) => low_of_step(simd, last).map(|found| octets.len() - STEP + found),
     }
 }
 
 #[inline(always)]
-fn low_of_16(octets: &[u8; 16]) -> Option<usize> {
-    let (first, second) = (octets.first_chunk()?, octets.last_chunk()?);
-    if let Some(found) = low_of_8(first) {
-        return Some(found);
-    }
-    low_of_8(second).map(|found| 8 + found)
-}
-
-/// The lowest mark is that of the first octet below 0x0E; those above it may be wrong.
-#[inline(always)]
-fn marks_of_8(octets: &[u8; 8]) -> u64 {
-    let word = u64::from_le_bytes(*octets);
-    word.wrapping_sub(0x0e0e_0e0e_0e0e_0e0e) & !word & 0x8080_8080_8080_8080
-}
-
-#[inline(always)]
-fn low_of_8(octets: &[u8; 8]) -> Option<usize> {
-    let marks = marks_of_8(octets);
-    (marks != 0).then_some((marks.trailing_zeros() / 8) as usize)
-}
-
-fn low_of_few(octets: &[u8]) -> Option<usize> {
-    let found = octets.first_chunk().and_then(low_of_8);
-    found.or_else(|| octets.iter().position(|octet| *octet <= b'\r'))
+fn low_of_step<S: Simd>(simd: S, step: &[u8; STEP]) -> Option<usize> {
+    let octets: u8x16<S> = (*step).simd_into(simd);
+    let bits = octets.simd_le(b'\r').to_bitmask();
+    (bits != 0).then_some(bits.trailing_zeros() as usize)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(super) fn scan_listings() -> Case {
         .peer(POP3_CODEC, peers::pop3_codec_scan_listings)
         .peer(RFC1939, peers::rfc1939_scan_listings)
         .peer(SAWP, peers::sawp_scan_listings)
-        .gate(Gate::Instructions { ours: CONNECTION, other: POP3_CODEC, at_most: 0.5 })
+        .gate(Gate::Instructions { ours: CONNECTION, other: POP3_CODEC, at_most: 0.43 })
         .without_allocations()
 }
 
@@ -52,7 +52,7 @@ pub(super) fn unique_ids() -> Case {
         .peer(POP3_CODEC, peers::pop3_codec_unique_ids)
         .peer(RFC1939, peers::rfc1939_unique_ids)
         .peer(SAWP, peers::sawp_unique_ids)
-        .gate(Gate::Instructions { ours: CONNECTION, other: POP3_CODEC, at_most: 0.5 })
+        .gate(Gate::Instructions { ours: CONNECTION, other: POP3_CODEC, at_most: 0.43 })
         .without_allocations()
 }
 

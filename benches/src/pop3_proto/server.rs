@@ -28,7 +28,7 @@ pub(super) fn commands() -> Case {
         })
         .peer(POP3_CODEC, peers::pop3_codec_commands)
         .peer(SAWP, peers::sawp_commands)
-        .gate(Gate::Instructions { ours: PARSE, other: POP3_CODEC, at_most: 0.4 })
+        .gate(Gate::Instructions { ours: PARSE, other: POP3_CODEC, at_most: 0.35 })
         .without_allocations()
 }
 

@@ -28,7 +28,7 @@ pub(super) fn commands(name: &str, rich: bool) -> Case {
     case.ours(PARSE, parsed)
         .ours(CONNECTION, move |input| served(&mut connection, input, &mut out))
         .peer(SMTP_PROTO, peer)
-        .gate(Gate::Instructions { ours: PARSE, other: SMTP_PROTO, at_most: if rich { 0.51 } else { 0.41 } })
+        .gate(Gate::Instructions { ours: PARSE, other: SMTP_PROTO, at_most: if rich { 0.48 } else { 0.37 } })
         .gate(Gate::Time { ours: PARSE, other: SMTP_PROTO, at_most: if rich { 0.5 } else { 0.4 } })
         .without_allocations()
 }

@@ -36,9 +36,9 @@ pub(super) fn data(name: &str, size: usize, dots: Dots) -> Case {
 /// 10 MB the memory has its share.
 fn gates(size: usize, dots: Dots) -> Vec<Gate> {
     let [connection, unstuffer, copied] = match dots {
-        Dots::None => [1.49, 0.67, 0.84],
-        Dots::Percent(_) => [1.08, 0.6, 0.84],
-        Dots::All => [1.02, 0.5, 0.61],
+        Dots::None => [1.39, 0.57, 0.84],
+        Dots::Percent(_) => [1.06, 0.56, 0.8],
+        Dots::All => [0.94, 0.27, 0.375],
     };
     let instructions = [(CONNECTION, connection), (UNSTUFFER, unstuffer), (COPIED, copied)];
     let mut gates: Vec<_> =

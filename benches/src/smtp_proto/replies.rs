@@ -25,8 +25,8 @@ pub(super) fn replies() -> Case {
             move |input| sessions(input, &mut out).unwrap_or_default()
         })
         .peer(SMTP_PROTO, peer)
-        .gate(Gate::Instructions { ours: PARSE, other: SMTP_PROTO, at_most: 0.43 })
-        .gate(Gate::Time { ours: PARSE, other: SMTP_PROTO, at_most: 0.43 })
+        .gate(Gate::Instructions { ours: PARSE, other: SMTP_PROTO, at_most: 0.38 })
+        .gate(Gate::Time { ours: PARSE, other: SMTP_PROTO, at_most: 0.4 })
         .gate(Gate::NoAllocations(PARSE))
 }
 
@@ -41,7 +41,7 @@ pub(super) fn hellos() -> Case {
             sum.value()
         })
         .peer(SMTP_PROTO, peer_hellos)
-        .gate(Gate::Instructions { ours: CAPABILITIES, other: SMTP_PROTO, at_most: 0.48 })
+        .gate(Gate::Instructions { ours: CAPABILITIES, other: SMTP_PROTO, at_most: 0.45 })
         .gate(Gate::Time { ours: CAPABILITIES, other: SMTP_PROTO, at_most: 0.58 })
         .without_allocations()
 }
