@@ -137,6 +137,7 @@ impl Site {
     /// When something cannot be opened or made.
     pub fn new(config: Config) -> Result<Self, StartError> {
         make_private_directory(&config.data)?;
+        make_mail_directory(&config)?;
         let accounts = Arc::new(Accounts::open(&config.data)?);
         if !config.postmaster.is_empty() && accounts.find(&config.postmaster).is_none() {
             warn!(postmaster = config.postmaster, "there is no such account: mail for postmaster is refused");
@@ -209,6 +210,20 @@ pub fn make_private_directory(path: &std::path::Path) -> Result<(), StartError> 
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| StartError::Data { path: path.to_owned(), source })
+}
+
+/// Maildirs are made with all that leads to them, by their first message. For an mbox file its directory has to be there, and to stay.
+fn make_mail_directory(config: &Config) -> Result<(), StartError> {
+    let path = config.data.join(&config.mail.path);
+    let Some(folder) = path.parent().filter(|folder| !folder.to_string_lossy().contains("{user}")) else {
+        return Ok(());
+    };
+    if config.mail.format() == Format::Maildir || folder.is_dir() {
+        return Ok(());
+    }
+    make_private_directory(folder)?;
+    let synced = std::fs::File::open(&config.data).and_then(|data| data.sync_all());
+    synced.map_err(|source| StartError::Data { path: config.data.clone(), source })
 }
 
 /// Listening sockets, and what is behind them.

@@ -4,6 +4,7 @@
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Name {
     ContentLength,
+    Lines,
     Status,
     Subject,
     XImap,
@@ -14,8 +15,9 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    const ALL: [(&'static [u8], Self); 8] = [
+    const ALL: [(&'static [u8], Self); 9] = [
         (b"Content-Length", Self::ContentLength),
+        (b"Lines", Self::Lines),
         (b"Status", Self::Status),
         (b"Subject", Self::Subject),
         (b"X-IMAP", Self::XImap),

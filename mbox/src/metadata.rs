@@ -152,7 +152,7 @@ impl Metadata {
                 Name::Status => metadata.flags.read(&field.value, 0),
                 Name::XStatus => metadata.flags.read(&field.value, LETTERS),
                 Name::XKeywords => metadata.keywords.extend(Keyword::all(&field.value)),
-                Name::ContentLength | Name::Subject | Name::XImap | Name::XImapBase => {}
+                Name::ContentLength | Name::Lines | Name::Subject | Name::XImap | Name::XImapBase => {}
             }
         }
         metadata

@@ -13,8 +13,17 @@ impl Entry {
     /// Where its text is: its header section and body without the fields that mail programs keep there for themselves, [`Metadata`](crate::Metadata),
     /// [`Base`](crate::Base) and `Content-Length`.
     pub fn text(&self) -> Vec<Range<u64>> {
+        self.without(|name| !matches!(name, Name::Lines | Name::Subject))
+    }
+
+    /// Where that of the text is which no mail program changes, so that a message can be known by it: all but `Lines`, which mutt adds.
+    pub fn identity(&self) -> Vec<Range<u64>> {
+        self.without(|name| name != Name::Subject)
+    }
+
+    fn without(&self, is_out: impl Fn(Name) -> bool) -> Vec<Range<u64>> {
         let (mut ranges, mut at) = (Vec::new(), self.content().start);
-        for field in self.fields.iter().filter(|field| field.name != Name::Subject) {
+        for field in self.fields.iter().filter(|field| is_out(field.name)) {
             let start = self.content().start + field.at;
             ranges.push(at..start);
             at = start + field.len;
@@ -122,7 +131,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         let long = "y".repeat(200_000);
         let body = format!(">>From a\n{long}\n>From b\nContent-Length: text\n");
-        let header = "X-UID: 3\nSubject: x\nContent-Length: 9\nstatus : R\n O\nTo: a\n\n";
+        let header = "X-UID: 3\nSubject: x\nLines: 1\nContent-Length: 9\nstatus : R\n O\nTo: a\n\n";
         file.write_all_at(format!("From a Thu Jan  1 00:00:00 1970\n{header}{body}").as_bytes(), 0).unwrap();
         let entry = Entries::new(Section::new(&file, 0, None).unwrap(), Policy::default()).next().unwrap().unwrap();
         let read = |dialect| {
@@ -130,9 +139,13 @@ mod tests {
             Text::new(&file, entry.text(), dialect).read_to_string(&mut text).unwrap();
             text
         };
-        assert!(read(Dialect::Mboxcl2) == format!("Subject: x\nTo: a\n\n{body}"));
+        let ours = |range: &Range<u64>| range.end - range.start;
+        let lens = [entry.text(), entry.identity()].map(|ranges| ranges.iter().map(ours).sum::<u64>());
+        assert_eq!(lens[0] - lens[1], 9, "Lines: 1 is part of the one only");
+        let header = "Subject: x\nLines: 1\nTo: a\n";
+        assert!(read(Dialect::Mboxcl2) == format!("{header}\n{body}"));
         let unquoted = body.replace(">From", "From");
-        assert!(read(Dialect::Mboxrd) == format!("Subject: x\nTo: a\n\n{unquoted}"));
+        assert!(read(Dialect::Mboxrd) == format!("{header}\n{unquoted}"));
         file.set_len(100_000).unwrap();
         let mut text = Text::new(&file, entry.text(), Dialect::Mboxrd);
         assert_eq!(io::copy(&mut text, &mut io::sink()).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

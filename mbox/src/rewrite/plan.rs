@@ -116,7 +116,7 @@ impl<'a> Planner<'a> {
                 metadata.write(&mut lines.octets, lines.end, padding);
                 lines
             };
-            self.plan.replace(entry, |name| !matches!(name, Name::ContentLength | Name::Subject), text);
+            self.plan.replace(entry, |name| !matches!(name, Name::ContentLength | Name::Lines | Name::Subject), text);
         }
     }
 
