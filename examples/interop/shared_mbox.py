@@ -38,7 +38,8 @@ def clear(server):
     """An empty mailbox, and ours again. Nobody else is at work."""
     server.maildir().write_bytes(b"")
     os.chown(server.maildir(), os.getuid(), os.getgid())
-    server.maildir().parent.chmod(0o700)
+    for path in (server.folder, server.data, server.maildir().parent):
+        path.chmod(0o700)
 
 
 def without_lines(octets):
