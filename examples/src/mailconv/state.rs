@@ -1,0 +1,123 @@
+//! What is kept beside the target while a conversion goes on, so that it can be gone on with after it was interrupted at any point.
+//!
+//! The file is replaced as a whole, and only after what it says is on stable storage. What was done after that is recognised: an mbox file is cut where
+//! the state says that it ended, and messages in a Maildir bear the number of their job and their own in their names.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::failure::{At, Failure};
+use super::report::Totals;
+
+/// The state of a conversion.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct State {
+    /// What is converted, and how: an interrupted run is gone on with only by the same.
+    pub task: String,
+    /// The folders, in their order.
+    pub folders: Vec<Progress>,
+    /// Where this is kept.
+    #[serde(skip)]
+    path: PathBuf,
+}
+
+/// How far one folder is.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Progress {
+    /// What the source was like when it was begun.
+    pub stamp: String,
+    /// In the names of a Maildir's messages: this job's.
+    pub job: String,
+    /// So many messages of the source are dealt with.
+    pub done: u64,
+    /// Octets of an mbox file that are done.
+    pub end: u64,
+    /// All is in the target, though the last steps may be missing.
+    pub complete: bool,
+    /// All is done.
+    pub finished: bool,
+    /// What was counted so far.
+    pub totals: Totals,
+}
+
+/// Behind the target's name.
+const SUFFIX: &str = ".mailconv";
+
+/// A path with something behind its last component.
+#[must_use]
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.components().as_path().as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+impl State {
+    /// What an earlier run has left beside `target`, if anything.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is of another conversion.
+    pub fn load(target: &Path, task: &str) -> Result<Option<Self>, Failure> {
+        let path = beside(target, SUFFIX);
+        let octets = match fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            read => read.at("read", &path)?,
+        };
+        let strange = |why| Failure::State { path: path.clone(), why };
+        let state: Self = serde_json::from_slice(&octets).map_err(|_| strange("it cannot be understood"))?;
+        if state.task != task {
+            return Err(strange("source or options differ; --restart begins anew"));
+        }
+        Ok(Some(Self { path, ..state }))
+    }
+
+    /// Begins one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn new(target: &Path, task: &str, folders: usize) -> Result<Self, Failure> {
+        let folders = vec![Progress::default(); folders];
+        let state = Self { task: task.to_owned(), folders, path: beside(target, SUFFIX) };
+        state.save()?;
+        Ok(state)
+    }
+
+    /// Writes it onto stable storage.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn save(&self) -> Result<(), Failure> {
+        let next = beside(&self.path, "-next");
+        let octets = serde_json::to_vec(self).map_err(std::io::Error::from).at("write", &next)?;
+        let mut file = File::create(&next).at("create", &next)?;
+        file.write_all(&octets).at("write", &next)?;
+        file.sync_all().at("sync", &next)?;
+        fs::rename(&next, &self.path).at("rename", &next)?;
+        sync_above(&self.path)
+    }
+
+    /// Removes it: there is nothing left to do.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed.
+    pub fn remove(self) -> Result<(), Failure> {
+        fs::remove_file(&self.path).at("remove", &self.path)?;
+        sync_above(&self.path)
+    }
+}
+
+/// Syncs the directory that holds `path`.
+///
+/// # Errors
+///
+/// When that fails.
+pub fn sync_above(path: &Path) -> Result<(), Failure> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(above).and_then(|directory| directory.sync_all()).at("sync", above)
+}

@@ -1,0 +1,225 @@
+//! A folder into a Maildir.
+//!
+//! Each message's name says which one of which job it is, so that a run that goes on knows what is there.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use postrider_maildir::{Delivery, Flag, Flags, Maildir, Options, commit_all, prepare_all};
+
+use super::content::{Content, Sink};
+use super::convert::Context;
+use super::draft::Draft;
+use super::failure::{At, Failure};
+use super::header::{Header, Part};
+use super::notes::{Mark, Notes};
+use super::origin::{Letter, Next, Origin};
+use super::report::Note;
+use super::to_mbox::{sender, unquoted};
+use postrider_mbox::{Dialect, FromLine};
+
+/// So many messages share their syncs, and so many octets.
+const BATCH: (usize, u64) = (256, 32 * 1024 * 1024);
+
+/// Converts `from`, and goes on where an earlier run has stopped.
+///
+/// # Errors
+///
+/// When something cannot be read or written. What was done stays, for the next run.
+pub fn run(from: &mut Origin, to: &Path, context: &mut Context<'_>) -> Result<(), Failure> {
+    let maildir = Maildir::create(to)?;
+    let job = begin(&maildir, context)?;
+    let there = delivered(&maildir, &job)?;
+    let quoting = match from {
+        Origin::Mbox { dialect, .. } => Some(*dialect),
+        Origin::Maildir(_) => None,
+    };
+    let mut batch = Batch { maildir: maildir.clone(), job, deliveries: Vec::new(), octets: 0 };
+    let (mut letters, mut number) = (from.letters()?, 0);
+    while number < context.progress().done && letters.skip()? {
+        number += 1;
+    }
+    loop {
+        let next = letters.next()?;
+        number += 1;
+        match next {
+            Next::End => break,
+            Next::Gone { at } => context.note(&at, Note::Skipped, 1, "it was removed while this went on")?,
+            Next::Letter(letter) => {
+                let is_there = there.contains_key(&number);
+                let len = batch.add(&letter, number, quoting, is_there, context)?;
+                context.message(len);
+            }
+        }
+        context.bar(letters.step());
+        if batch.is_full() {
+            batch.commit()?;
+            context.save(|progress| progress.done = number)?;
+        }
+    }
+    batch.commit()?;
+    context.source_is_unchanged(from)?;
+    context.save(|progress| (progress.done, progress.complete) = (number, true))?;
+    maildir.sync()?;
+    context.save(|progress| progress.finished = true)
+}
+
+/// The job's number; a new job's Maildir has to be empty.
+fn begin(maildir: &Maildir, context: &mut Context<'_>) -> Result<String, Failure> {
+    if context.progress().job.is_empty() {
+        if !maildir.list()?.is_empty() {
+            let path = maildir.path().to_owned();
+            return Err(Failure::Exists { path, hint: " and holds messages: convert into a new one" });
+        }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let job = format!("{:x}-{:x}", now.as_nanos() & 0xFFFF_FFFF_FFFF, std::process::id());
+        context.save(|progress| progress.job = job)?;
+    }
+    Ok(context.progress().job.clone())
+}
+
+/// The messages of a job that are in a Maildir, by number, with their base names.
+fn delivered(maildir: &Maildir, job: &str) -> Result<BTreeMap<u64, Vec<u8>>, Failure> {
+    let mut all = BTreeMap::new();
+    for entry in maildir.list()?.iter() {
+        let name = entry.name();
+        if let Some(number) = number(name.unique(), job) {
+            all.insert(number, name.base().to_vec());
+        }
+    }
+    Ok(all)
+}
+
+/// Removes what a job has delivered.
+///
+/// # Errors
+///
+/// When it cannot be removed.
+pub fn discard(to: &Path, job: &str) -> Result<(), Failure> {
+    if job.is_empty() {
+        return Ok(());
+    }
+    let Ok(maildir) = Maildir::open(to) else { return Ok(()) };
+    let listing = maildir.list()?;
+    let ours = listing.iter().filter(|entry| number(entry.name().unique(), job).is_some());
+    let messages = ours.map(|entry| maildir.message(&entry)).collect();
+    maildir.remove_all(messages).into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(maildir.sync()?)
+}
+
+/// What a job calls itself and a message in the place of the host's name.
+fn host(job: &str, number: u64) -> String {
+    format!("mailconv-{job}-{number}")
+}
+
+/// The number of a message of this job.
+fn number(unique: &[u8], job: &str) -> Option<u64> {
+    let host = unique.rsplit(|octet| *octet == b'.').next()?;
+    let number = std::str::from_utf8(host).ok()?.strip_prefix(&format!("mailconv-{job}-"))?;
+    number.parse().ok()
+}
+
+/// Messages that are written and not yet delivered.
+struct Batch {
+    maildir: Maildir,
+    job: String,
+    deliveries: Vec<Delivery>,
+    octets: u64,
+}
+
+impl Batch {
+    /// Writes a message, unless it `is_there`; how many octets it has.
+    fn add(
+        &mut self,
+        letter: &Letter<'_>,
+        number: u64,
+        quoting: Option<Dialect>,
+        is_there: bool,
+        context: &mut Context<'_>,
+    ) -> Result<u64, Failure> {
+        let draft = Draft::new(&letter.content, Dialect::Mboxcl2)?;
+        unquoted(quoting, &draft, letter, context)?;
+        what_is_lost(letter, &draft, context)?;
+        if is_there {
+            return Ok(draft.len());
+        }
+        let mut options = Options::default();
+        options.host = Some(host(&self.job, number));
+        let maildir = Maildir::open_with(self.maildir.path(), options)?;
+        let flags = flags(&letter.notes);
+        let is_new = flags.is_empty() && !letter.notes.marks.contains(&Mark::Old);
+        let mut delivery = if is_new { maildir.delivery()? } else { maildir.delivery_into_cur(flags)? };
+        let path = self.maildir.path();
+        let strip = context.strip();
+        read(&letter.content, strip, &mut |octets| delivery.write_all(octets).at("write to", path))?;
+        let received = letter.received.or_else(|| context.source_modified());
+        if let Some(time) = received.and_then(time) {
+            delivery.received_at(time);
+        }
+        self.octets += delivery.size();
+        self.deliveries.push(delivery);
+        Ok(draft.len())
+    }
+
+    fn is_full(&self) -> bool {
+        self.deliveries.len() >= BATCH.0 || self.octets >= BATCH.1
+    }
+
+    /// Delivers them. When this returns, they are on stable storage.
+    fn commit(&mut self) -> Result<(), Failure> {
+        self.octets = 0;
+        let prepared = prepare_all(std::mem::take(&mut self.deliveries)).into_iter().collect::<Result<Vec<_>, _>>()?;
+        commit_all(prepared).into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(())
+    }
+}
+
+/// The octets of a message, without the fields of a mailbox if they are to be left out.
+fn read(content: &dyn Content, strip: bool, sink: Sink<'_>) -> Result<(), Failure> {
+    if !strip {
+        return content.read(sink);
+    }
+    let mut header = Header::default();
+    let mut kept = |piece: super::header::Piece<'_>| match piece.part {
+        Part::Field(name) if name.is_of_the_mailbox() => Ok(()),
+        _ => sink(piece.octets),
+    };
+    content.read(&mut |octets| header.add(octets, &mut kept))?;
+    header.finish(&mut kept)
+}
+
+/// Notes what a Maildir has no place for.
+fn what_is_lost(letter: &Letter<'_>, draft: &Draft, context: &mut Context<'_>) -> Result<(), Failure> {
+    let at = letter.at.as_str();
+    for mark in letter.notes.marks.iter().filter(|mark| matches!(mark, Mark::Status(_) | Mark::XStatus(_))) {
+        context.note(at, Note::Mark, 1, &mark.word())?;
+    }
+    for keyword in &letter.notes.keywords {
+        context.note(at, Note::Keyword, 1, &super::octets::shown(keyword))?;
+    }
+    if !letter.notes.marks.contains(&Mark::Old) && !flags(&letter.notes).is_empty() {
+        context.note(at, Note::Recent, 1, "it has flags, so it goes to cur/")?;
+    }
+    let Some(line) = letter.line.as_deref().and_then(FromLine::new) else { return Ok(()) };
+    if line.date().is_none() {
+        context.note(at, Note::Date, 1, "its `From ` line has no date")?;
+    }
+    let known = [sender(draft), b"-", b""].contains(&line.sender());
+    if !known {
+        context.note(at, Note::Sender, 1, &super::octets::shown(line.sender()))?;
+    }
+    Ok(())
+}
+
+fn flags(notes: &Notes) -> Flags {
+    notes.marks.iter().filter_map(|mark| Flag::new(mark.maildir()?)).collect()
+}
+
+fn time(seconds: i64) -> Option<SystemTime> {
+    match u64::try_from(seconds) {
+        Ok(seconds) => SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)),
+        Err(_) => SystemTime::UNIX_EPOCH.checked_sub(Duration::from_secs(seconds.unsigned_abs())),
+    }
+}

@@ -1,0 +1,221 @@
+//! A folder into an mbox file.
+//!
+//! The file grows under another name and gets its own when it is whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use postrider_mbox::Dialect;
+
+use super::convert::Context;
+use super::draft::{Draft, Says};
+use super::failure::{At, Failure};
+use super::header::Name;
+use super::notes::{Base, Mark};
+use super::origin::{Letter, Next, Octets, Origin};
+use super::report::Note;
+use super::state::{beside, sync_above};
+
+/// What the file is called while it grows.
+const PART: &str = ".mailconv-part";
+
+/// After so many octets what was written is synced, and the state with it.
+const STEP: u64 = 64 * 1024 * 1024;
+
+/// A message that is empty of a sender has this one.
+const NOBODY: &[u8] = b"MAILER-DAEMON";
+
+/// Converts `from`, and goes on where an earlier run has stopped.
+///
+/// # Errors
+///
+/// When something cannot be read or written. What was done stays, for the next run.
+pub fn run(from: &mut Origin, to: &Path, dialect: Dialect, context: &mut Context<'_>) -> Result<(), Failure> {
+    let part = beside(to, PART);
+    if context.progress().complete {
+        return finish(&part, to, context);
+    }
+    if to.symlink_metadata().is_ok() {
+        return Err(Failure::Exists { path: to.to_owned(), hint: "" });
+    }
+    if let Some(above) = to.parent().filter(|above| !above.as_os_str().is_empty()) {
+        fs::create_dir_all(above).at("create", above)?;
+    }
+    let mut target = Target::open(part, context.progress().end)?;
+    let mut base = from.base();
+    let keeps = matches!(from, Origin::Mbox { .. });
+    let quoting = match from {
+        Origin::Mbox { dialect, .. } => Some(*dialect),
+        Origin::Maildir(_) => None,
+    };
+    let (mut letters, mut number) = (from.letters()?, 0);
+    while number < context.progress().done && letters.skip()? {
+        number += 1;
+    }
+    loop {
+        let next = letters.next()?;
+        number += 1;
+        match next {
+            Next::End => break,
+            Next::Gone { at } => context.note(&at, Note::Skipped, 1, "it was removed while this went on")?,
+            Next::Letter(letter) => {
+                let base = if number == 1 { base.take() } else { None };
+                let says = if keeps { Says::Anything } else { Says::This(base.as_ref()) };
+                let written = write(&letter, says, dialect, quoting, &mut target, context)?;
+                context.message(written);
+            }
+        }
+        context.bar(letters.step());
+        if target.at - context.progress().end >= STEP {
+            target.sync()?;
+            let end = target.at;
+            context.save(|progress| (progress.done, progress.end) = (number, end))?;
+        }
+    }
+    target.sync()?;
+    let end = target.at;
+    context.source_is_unchanged(from)?;
+    context.save(|progress| (progress.done, progress.end, progress.complete) = (number, end, true))?;
+    finish(&target.path, to, context)
+}
+
+/// Gives the file its name. Another that has it meanwhile is not replaced.
+fn finish(part: &Path, to: &Path, context: &mut Context<'_>) -> Result<(), Failure> {
+    if part.symlink_metadata().is_ok() {
+        match fs::hard_link(part, to) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && !is_same(part, to) => {
+                return Err(Failure::Exists { path: to.to_owned(), hint: "" });
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            // A file system without hard links.
+            Err(_) if to.symlink_metadata().is_err() => fs::rename(part, to).at("rename", part)?,
+            linked => linked.at("link", to)?,
+        }
+        sync_above(to)?;
+        if part.symlink_metadata().is_ok() {
+            fs::remove_file(part).at("remove", part)?;
+        }
+    }
+    sync_above(to)?;
+    context.save(|progress| progress.finished = true)
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let of = |path: &Path| path.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    of(one) == of(other)
+}
+
+/// Removes what a run has left.
+///
+/// # Errors
+///
+/// When it cannot be removed.
+pub fn discard(to: &Path) -> Result<(), Failure> {
+    let part = beside(to, PART);
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.at("remove", &part),
+    }
+}
+
+/// The file that grows.
+#[derive(Debug)]
+struct Target {
+    path: PathBuf,
+    file: BufWriter<File>,
+    at: u64,
+}
+
+impl Target {
+    /// Cuts it where it was synced last.
+    fn open(path: PathBuf, end: u64) -> Result<Self, Failure> {
+        let mut options = OpenOptions::new();
+        let mut file =
+            options.write(true).create(true).truncate(false).mode(0o600).open(&path).at("create", &path)?;
+        file.set_len(end).at("cut", &path)?;
+        file.seek(SeekFrom::Start(end)).at("seek in", &path)?;
+        Ok(Self { path, file: BufWriter::with_capacity(256 * 1024, file), at: end })
+    }
+
+    fn add(&mut self, octets: &[u8]) -> Result<(), Failure> {
+        self.at += octets.len() as u64;
+        self.file.write_all(octets).at("write", &self.path)
+    }
+
+    fn sync(&mut self) -> Result<(), Failure> {
+        self.file.flush().at("write", &self.path)?;
+        self.file.get_ref().sync_all().at("sync", &self.path)
+    }
+}
+
+/// Writes one message; how many octets it has, as its writer meant them.
+fn write(
+    letter: &Letter<'_>,
+    says: Says<'_>,
+    dialect: Dialect,
+    quoting: Option<Dialect>,
+    target: &mut Target,
+    context: &mut Context<'_>,
+) -> Result<u64, Failure> {
+    let draft = Draft::new(&letter.content, dialect)?;
+    let line = letter.line.clone().unwrap_or_else(|| from_line(letter, &draft));
+    if matches!(dialect, Dialect::Mboxo | Dialect::Mboxcl) && draft.quotes.single > 0 {
+        context.note(&letter.at, Note::Ambiguous, draft.quotes.single, "lines begin with `>From `")?;
+    }
+    unquoted(quoting, &draft, letter, context)?;
+    for mark in letter.notes.marks.iter().filter(|mark| matches!(mark, Mark::Letter(_))) {
+        context.note(&letter.at, Note::Mark, 1, &mark.word())?;
+    }
+    let len = draft.len();
+    let written = draft.write(&line, &letter.content, &letter.notes, says, dialect, &mut |octets| target.add(octets))?;
+    if written.wrapped {
+        context.note(&letter.at, Note::Wrapped, 1, "fields were put before it")?;
+    }
+    if written.renamed {
+        context.note(&letter.at, Note::Renamed, 1, "its own fields were renamed")?;
+    }
+    Ok(len)
+}
+
+/// Notes lines whose `>` was taken away though nobody knows whether it was put there.
+///
+/// # Errors
+///
+/// When standard output cannot be written to.
+pub fn unquoted(quoting: Option<Dialect>, draft: &Draft, letter: &Letter<'_>, context: &mut Context<'_>) -> Result<(), Failure> {
+    let guessed = matches!(quoting, Some(Dialect::Mboxo | Dialect::Mboxcl)) && draft.quotes.bare > 0;
+    if guessed && matches!(letter.content, Octets::Mbox(_)) {
+        context.note(&letter.at, Note::Unquoted, draft.quotes.bare, "lines `From ` were or may have been `>From `")?;
+    }
+    Ok(())
+}
+
+/// The line of a message that has none: who sent it, and when it was received.
+fn from_line(letter: &Letter<'_>, draft: &Draft) -> Vec<u8> {
+    let date = jiff::Timestamp::from_second(letter.received.unwrap_or(0)).unwrap_or_default();
+    let date = jiff::fmt::strtime::format("%a %b %e %H:%M:%S %Y", &date.to_zoned(jiff::tz::TimeZone::UTC));
+    [b"From ", sender(draft), b" ", date.unwrap_or_default().as_bytes()].concat()
+}
+
+/// Who sent a message, as its `Return-Path` says.
+#[must_use]
+pub fn sender(draft: &Draft) -> &[u8] {
+    let path = draft.fields.all(Name::ReturnPath).next().unwrap_or_default();
+    let address = path.strip_prefix(b"<").and_then(|path| path.strip_suffix(b">")).unwrap_or(path);
+    let fits = (1..=320).contains(&address.len()) && address.iter().all(|octet| *octet > b' ' && *octet != 0x7F);
+    if fits { address } else { NOBODY }
+}
+
+/// Keeps the keywords that messages have among those of the mailbox.
+#[must_use]
+pub fn with_keywords(base: Option<Base>, folder: &super::folder::Folder) -> Option<Base> {
+    base.map(|mut base| {
+        for item in &folder.items {
+            base.keywords.extend(item.notes.keywords.iter().cloned());
+        }
+        base
+    })
+}
