@@ -1,10 +1,11 @@
 //! The system calls that change or sync anything, one function each. Tests stand between these and the file system to
 //! let any one of them fail, or to stop the process or the machine there.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::SystemTime;
 
 use rustix::fs::OFlags;
 
@@ -23,6 +24,7 @@ pub(crate) enum Call<'a> {
     SyncDirectory(&'a Path),
     SyncFile(&'a Path),
     SyncFileSystem(&'a Path),
+    Truncate(&'a Path, u64),
     Write(&'a Path, &'a [u8]),
 }
 
@@ -39,6 +41,7 @@ impl Call<'_> {
             Self::SyncDirectory(path) => (Operation::SyncDirectory, path),
             Self::SyncFile(path) => (Operation::SyncFile, path),
             Self::SyncFileSystem(path) => (Operation::SyncFileSystem, path),
+            Self::Truncate(path, _) => (Operation::Truncate, path),
             Self::Write(path, _) => (Operation::Write, path),
         };
         Error::io(operation, path, source)
@@ -70,6 +73,22 @@ pub(crate) fn create_directory(path: &Path, mode: u32) -> Result<(), Error> {
 
 pub(crate) fn write(file: &mut File, path: &Path, octets: &[u8]) -> Result<(), Error> {
     run(Call::Write(path, octets), || file.write_all(octets))
+}
+
+/// What is written goes behind what is there. Not through a symbolic link.
+pub(crate) fn open_to_append(path: &Path) -> Result<File, Error> {
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let opened = OpenOptions::new().append(true).custom_flags(flags).open(path);
+    opened.map_err(|source| Error::io(Operation::Open, path, source))
+}
+
+pub(crate) fn truncate(file: &File, path: &Path, len: u64) -> Result<(), Error> {
+    run(Call::Truncate(path, len), || file.set_len(len))
+}
+
+pub(crate) fn set_modified(file: &File, path: &Path, time: SystemTime) -> Result<(), Error> {
+    let times = FileTimes::new().set_modified(time);
+    file.set_times(times).map_err(|source| Error::io(Operation::SetTime, path, source))
 }
 
 /// Content, size and time reach stable storage; the name may not. (`fdatasync` may leave out the time, and was
@@ -126,7 +145,8 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     run(Call::Remove(path), || fs::remove_file(path))
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+/// Whole or not at all, in the place of what had that name.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     run(Call::Rename(from, to), || fs::rename(from, to))
 }
 

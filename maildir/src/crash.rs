@@ -3,11 +3,13 @@
 //! The calls are really made, in a scratch directory. Beside them a [`Disk`] keeps account of what has reached stable
 //! storage, and so knows every state in which the power may leave the file system.
 
+mod beside;
 mod disk;
 mod tests;
 
 use std::cell::RefCell;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -26,6 +28,8 @@ enum Cut {
     Fails(Errno),
     /// It is done, but reported as failed.
     FailsAfterwards(Errno),
+    /// A write writes half and fails; another call is as if it only failed.
+    FailsHalfway(Errno),
     /// The process is killed before it; nothing later happens.
     Kills,
 }
@@ -54,6 +58,18 @@ impl Machine {
         MACHINE.set(Some(machine));
         let returned = action();
         (returned, MACHINE.take().unwrap())
+    }
+
+    fn write_half(&mut self, call: Call<'_>) {
+        let Call::Write(path, octets) = call else { return };
+        let half = &octets[..octets.len() / 2];
+        File::options().append(true).open(path).unwrap().write_all(half).unwrap();
+        self.disk.note(Call::Write(path, half));
+    }
+
+    /// Whether the cut was at the last call of all.
+    fn last_is_cut(&self) -> bool {
+        self.cut.is_some_and(|(at, _)| at + 1 == self.calls)
     }
 
     fn lacks(&self, call: Call<'_>) -> Option<Errno> {
@@ -85,6 +101,10 @@ pub(crate) fn intercept<T>(call: Call<'_>, perform: impl FnOnce() -> io::Result<
         match cut {
             Some(Cut::Fails(errno)) => return Err(errno.into()),
             Some(Cut::Kills) => return Err(Errno::IO.into()),
+            Some(Cut::FailsHalfway(errno)) => {
+                machine.write_half(call);
+                return Err(errno.into());
+            }
             Some(Cut::FailsAfterwards(_)) | None => {}
         }
         let returned = perform()?;

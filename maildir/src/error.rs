@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::keywords::KeywordError;
 use crate::name::NameError;
+use crate::uid_list::UidListError;
 
 /// What was being done to a file when the system refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +30,8 @@ pub enum Operation {
     Remove,
     /// Giving a file another name.
     Rename,
+    /// Setting the permissions of a file.
+    SetPermissions,
     /// Setting the time of a file.
     SetTime,
     /// Reading the metadata of a file.
@@ -38,6 +42,8 @@ pub enum Operation {
     SyncFile,
     /// Forcing all of a file system to stable storage.
     SyncFileSystem,
+    /// Making a file shorter.
+    Truncate,
     /// Writing a file.
     Write,
 }
@@ -54,11 +60,13 @@ impl fmt::Display for Operation {
             Self::Read => "read",
             Self::Remove => "remove",
             Self::Rename => "rename",
+            Self::SetPermissions => "set the permissions of",
             Self::SetTime => "set the time of",
             Self::Stat => "stat",
             Self::SyncDirectory => "sync the directory",
             Self::SyncFile => "sync",
             Self::SyncFileSystem => "sync the file system of",
+            Self::Truncate => "truncate",
             Self::Write => "write",
         })
     }
@@ -106,6 +114,28 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// A keyword that can have no letter, or no more letter is free.
+    #[error("keyword {keyword} in {path:?}: {source}")]
+    Keyword {
+        /// The list of keywords.
+        path: PathBuf,
+        /// The keyword, escaped.
+        keyword: String,
+        /// What is wrong with it.
+        source: KeywordError,
+    },
+    /// Another program holds the lock and did not let go of it in time.
+    #[error("{path:?} is held by another program")]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// Another program has taken our lock away, which it may once we seem to be dead. Nothing was written.
+    #[error("{path:?} was taken away by another program")]
+    LockLost {
+        /// The lock.
+        path: PathBuf,
+    },
     /// A file name that cannot be a message's, or one that would become too long.
     #[error("unusable file name in {path:?}: {source}")]
     Name {
@@ -135,6 +165,14 @@ pub enum Error {
     NotRegular {
         /// The file.
         path: PathBuf,
+    },
+    /// A list of UIDs that breaks its own rules, or cannot grow.
+    #[error("unusable list of UIDs {path:?}: {source}")]
+    UidList {
+        /// The list.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: UidListError,
     },
     /// A delivery cannot be completed because one of its writes failed before.
     #[error("delivery to {path:?} is incomplete: a write failed")]

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::calls;
 use crate::error::{Error, Operation};
@@ -42,11 +43,20 @@ pub struct Options {
     pub file_mode: u32,
     /// Permissions of new directories, before the umask; the default is `0o700`.
     pub directory_mode: u32,
+    /// How long to wait for a lock that another program holds on a file beside the mail; the default is 150 s, in which
+    /// any lock without a living owner becomes stale.
+    pub lock_timeout: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { separator: Separator::Colon, host: None, file_mode: 0o600, directory_mode: 0o700 }
+        Self {
+            separator: Separator::Colon,
+            host: None,
+            file_mode: 0o600,
+            directory_mode: 0o700,
+            lock_timeout: Duration::from_secs(150),
+        }
     }
 }
 

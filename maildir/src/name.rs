@@ -217,7 +217,7 @@ pub(crate) fn base_len(octets: &[u8]) -> usize {
 }
 
 /// Digits only: no sign, no space, no wrap.
-fn number(octets: &[u8]) -> Option<u64> {
+pub(crate) fn number(octets: &[u8]) -> Option<u64> {
     if octets.is_empty() {
         return None;
     }

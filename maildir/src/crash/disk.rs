@@ -8,7 +8,8 @@ use crate::calls::Call;
 type Names = BTreeMap<PathBuf, usize>;
 
 /// A file system of which only what was synced is sure to be there after a power failure. What was not synced may be
-/// there or not, each change by itself, except that a rename is never half done; a file that was not synced is torn.
+/// there or not, each change by itself, except that a rename is never half done; a file that was never synced is torn, and
+/// one that was appended to since has all, half or nothing of what was appended.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     files: Vec<StoredFile>,
@@ -20,7 +21,26 @@ pub(super) struct Disk {
 #[derive(Clone, Debug, Default)]
 struct StoredFile {
     content: Vec<u8>,
-    synced: bool,
+    synced: Option<Vec<u8>>,
+}
+
+impl StoredFile {
+    fn synced(content: Vec<u8>) -> Self {
+        Self { synced: Some(content.clone()), content }
+    }
+
+    fn sync(&mut self) {
+        self.synced = Some(self.content.clone());
+    }
+
+    /// How much of what was not synced is there, in halves.
+    fn left(&self, halves: usize) -> Option<Vec<u8>> {
+        let synced = self.synced.as_ref()?;
+        let appended = self.content.get(synced.len()..).unwrap_or_default();
+        let content = if halves == 0 { synced.clone() } else { self.content.clone() };
+        let lost = if halves == 1 { appended.len() - appended.len() / 2 } else { 0 };
+        Some(content[..content.len() - lost].to_vec())
+    }
 }
 
 /// A change of names that is not stored yet.
@@ -44,7 +64,7 @@ impl Disk {
     fn store_tree(&mut self, directory: &Path) {
         for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
             let content = if path.is_dir() { Vec::new() } else { fs::read(&path).unwrap() };
-            self.files.push(StoredFile { content, synced: true });
+            self.files.push(StoredFile::synced(content));
             self.seen.insert(path.clone(), self.files.len() - 1);
             self.stored.insert(path.clone(), self.files.len() - 1);
             if path.is_dir() {
@@ -56,20 +76,17 @@ impl Disk {
     pub(super) fn note(&mut self, call: Call<'_>) {
         match call {
             Call::Create(path) => self.add(path, StoredFile::default()),
-            Call::CreateDirectory(path) => self.add(path, StoredFile { synced: true, ..StoredFile::default() }),
+            Call::CreateDirectory(path) => self.add(path, StoredFile::synced(Vec::new())),
             Call::Link(from, to) => self.change(None, Some((to, self.seen[from]))),
             Call::Remove(path) => self.change(Some(path), None),
             Call::Rename(from, to) | Call::RenameNoReplace(from, to) => {
                 self.change(Some(from), Some((to, self.seen[from])));
             }
             Call::SyncDirectory(path) => self.sync_directory(path),
-            Call::SyncFile(path) => self.file(path).synced = true,
+            Call::SyncFile(path) => self.file(path).sync(),
             Call::SyncFileSystem(_) => self.sync_all(),
-            Call::Write(path, octets) => {
-                let file = self.file(path);
-                file.content.extend_from_slice(octets);
-                file.synced = false;
-            }
+            Call::Truncate(path, len) => self.file(path).content.truncate(usize::try_from(len).unwrap()),
+            Call::Write(path, octets) => self.file(path).content.extend_from_slice(octets),
         }
     }
 
@@ -106,7 +123,7 @@ impl Disk {
     }
 
     fn sync_all(&mut self) {
-        self.files.iter_mut().for_each(|file| file.synced = true);
+        self.files.iter_mut().for_each(StoredFile::sync);
         std::mem::take(&mut self.pending).into_iter().for_each(|change| change.apply(&mut self.stored));
     }
 
@@ -119,15 +136,16 @@ impl Disk {
     /// Every state in which a power failure may leave the disk now.
     pub(super) fn states(&self) -> Vec<State> {
         assert!(self.pending.len() <= 14, "{} changes are too many for every combination", self.pending.len());
-        (0..1_u32 << self.pending.len()).map(|chosen| self.state(chosen)).collect()
+        let halves = if self.files.iter().any(|file| file.left(0) != file.left(2)) { 0..3 } else { 2..3 };
+        let names = 0..1_u32 << self.pending.len();
+        names.flat_map(|chosen| halves.clone().map(move |halves| self.state(chosen, halves))).collect()
     }
 
-    fn state(&self, chosen: u32) -> State {
+    fn state(&self, chosen: u32, halves: usize) -> State {
         let mut names = self.stored.clone();
         let kept = self.pending.iter().enumerate().filter(|(index, _)| chosen & (1 << index) != 0);
         kept.for_each(|(_, change)| change.clone().apply(&mut names));
-        let whole = |file: usize| self.files[file].synced.then(|| self.files[file].content.clone());
-        names.into_iter().map(|(path, file)| (path, whole(file))).collect()
+        names.into_iter().map(|(path, file)| (path, self.files[file].left(halves))).collect()
     }
 }
 

@@ -27,7 +27,7 @@ const LACKING: [Lacking; 3] = [Lacking::Nothing, Lacking::RenameNoReplace, Lacki
 type Receipts = Vec<(Maildir, Result<Delivered, Error>)>;
 
 /// Runs `action` in a fresh directory with each call cut in each way, and hands the outcome to `check`.
-fn at_every_cut<T>(
+pub(super) fn at_every_cut<T>(
     prepare: impl Fn(&Path),
     action: impl Fn(&Path) -> T,
     check: impl Fn(&Path, &T, &Machine, Option<Cut>),
@@ -55,7 +55,7 @@ fn two_maildirs(root: &Path) {
     Maildir::create(root.join("b")).unwrap();
 }
 
-fn open(root: &Path, name: &str) -> Maildir {
+pub(super) fn open(root: &Path, name: &str) -> Maildir {
     Maildir::open(root.join(name)).unwrap()
 }
 
