@@ -6,6 +6,7 @@ pub mod case;
 mod checksum;
 mod inputs;
 pub mod maildir;
+pub mod mbox;
 pub mod measure;
 pub mod pop3_proto;
 pub mod report;
@@ -14,5 +15,5 @@ pub mod text_proto;
 
 /// The cases whose time is the processor's, so that counting instructions tells something. Those of the disk are left out.
 pub fn on_the_processor() -> impl Iterator<Item = case::Build> {
-    [text_proto::CASES, pop3_proto::CASES, smtp_proto::CASES, maildir::CASES].concat().into_iter()
+    [text_proto::CASES, pop3_proto::CASES, smtp_proto::CASES, maildir::CASES, mbox::CASES].concat().into_iter()
 }

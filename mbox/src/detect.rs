@@ -1,5 +1,7 @@
 //! Which dialect a file is written in, from what its bodies hold.
 
+use memchr::memmem;
+
 use crate::quote::Dialect;
 use crate::splitter::Length;
 
@@ -80,36 +82,53 @@ impl Evidence {
 const FROM: &[u8] = b"From ";
 
 /// Counts the lines of one body that begin with any number of `>` and `From `.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Body {
-    /// Of the line at hand so many `>` have come, and so many octets of `From `; `None`, if it is another line.
-    line: Option<(u64, usize)>,
-    begun: bool,
+    finder: memmem::Finder<'static>,
+    line: Line,
+}
+
+/// What has come of a line: so many `>`, and so many octets of `From `; `None`, if it is another.
+type Line = Option<(u64, usize)>;
+
+impl Default for Body {
+    fn default() -> Self {
+        Self { finder: memmem::Finder::new(FROM), line: Some((0, 0)) }
+    }
 }
 
 impl Body {
     pub(crate) fn add(&mut self, octets: &[u8], evidence: &mut Evidence) {
-        if !std::mem::replace(&mut self.begun, true) {
-            self.line = Some((0, 0));
-        }
-        let mut rest = octets;
-        loop {
-            while let (Some((quotes, matched)), [first, behind @ ..]) = (self.line, rest) {
-                self.line = match (first, matched) {
-                    (b'>', 0) => Some((quotes + 1, 0)),
-                    _ if FROM.get(matched) == Some(first) => Some((quotes, matched + 1)),
-                    (b'\n', _) => Some((0, 0)),
-                    _ => None,
-                };
-                if self.line.is_some_and(|(_, matched)| matched == FROM.len()) {
-                    evidence.line(quotes);
-                    self.line = None;
-                }
-                rest = behind;
+        // The line that has begun, then all whole lines at once, then the one that is not whole.
+        let first = memchr::memchr(b'\n', octets).map_or(octets.len(), |end| end + 1);
+        self.begin(octets.get(..first).unwrap_or_default(), evidence);
+        let last = memchr::memrchr(b'\n', octets).map_or(first, |end| end + 1);
+        let Some(lines) = octets.get(first..last) else { return };
+        for at in self.finder.find_iter(lines) {
+            let before = lines.get(..at).unwrap_or_default();
+            let quotes = before.iter().rev().take_while(|octet| **octet == b'>').count();
+            if before.len() == quotes || before.get(before.len() - quotes - 1) == Some(&b'\n') {
+                evidence.line(quotes as u64);
             }
-            let Some(end) = memchr::memchr(b'\n', rest) else { return };
+        }
+        self.begin(octets.get(last..).unwrap_or_default(), evidence);
+    }
+
+    /// Octets of one line.
+    fn begin(&mut self, octets: &[u8], evidence: &mut Evidence) {
+        for octet in octets {
+            let Some((quotes, matched)) = self.line else { break };
+            self.line = match (octet, matched) {
+                (b'>', 0) => Some((quotes + 1, 0)),
+                _ if FROM.get(matched) == Some(octet) => Some((quotes, matched + 1)),
+                _ => None,
+            };
+            if matched + 1 == FROM.len() && self.line.take().is_some() {
+                evidence.line(quotes);
+            }
+        }
+        if octets.ends_with(b"\n") {
             self.line = Some((0, 0));
-            rest = rest.get(end + 1..).unwrap_or_default();
         }
     }
 }

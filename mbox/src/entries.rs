@@ -30,6 +30,10 @@ pub struct Entry {
     pub base: Option<Base>,
     /// The fields that hold that, for writing.
     pub(crate) fields: Vec<Field>,
+    /// Octets of the blank line behind the header section; 0, if there is none.
+    pub(crate) blank_line: u8,
+    /// Whether the header section ends with a whole line.
+    pub(crate) ends_line: bool,
 }
 
 impl Entry {
@@ -143,11 +147,24 @@ impl<S: Source> Entries<S> {
                 Event::End(end) => {
                     let Some(Begun { at, line, why, doubts, fields, .. }) = self.begun.take() else { continue };
                     self.evidence.message(end.length);
+                    let (blank_line, ends_line) = (fields.blank_line(), fields.ends_line());
                     let (fields, next) = (fields.found, self.reader.position());
                     let metadata = Metadata::read(&fields);
                     let base = fields.iter().find(|field| matches!(field.name, Name::XImap | Name::XImapBase));
                     let base = base.and_then(|field| Base::read(&field.value));
-                    return Ok(Some(Entry { at, line, why, end, next, doubts, metadata, base, fields }));
+                    return Ok(Some(Entry {
+                        at,
+                        line,
+                        why,
+                        end,
+                        next,
+                        doubts,
+                        metadata,
+                        base,
+                        fields,
+                        blank_line,
+                        ends_line,
+                    }));
                 }
             }
         }

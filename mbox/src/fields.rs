@@ -58,6 +58,8 @@ pub(crate) struct Fields {
     line: Line,
     /// Whether a line that begins with space goes on with the last field that was found.
     open: bool,
+    /// Octets of the blank line that ended the header section.
+    blank_line: u8,
 }
 
 /// What the line at hand is.
@@ -94,6 +96,16 @@ impl Fields {
         self.line == Line::Body
     }
 
+    /// Octets of the blank line that ended it; 0, if none has.
+    pub(crate) fn blank_line(&self) -> u8 {
+        self.blank_line
+    }
+
+    /// Whether what has come ends with a whole line.
+    pub(crate) fn ends_line(&self) -> bool {
+        matches!(self.line, Line::Start | Line::Body)
+    }
+
     /// A line, or what has come of it.
     fn line(&mut self, octets: &[u8]) {
         let begins = self.at;
@@ -112,6 +124,7 @@ impl Fields {
             let colon = octets.iter().take(MAX_NAME).position(|octet| *octet == b':');
             name.extend_from_slice(octets.get(..colon.unwrap_or(octets.len().min(MAX_NAME))).unwrap_or_default());
             if matches!(name.as_slice(), b"\n" | b"\r\n") {
+                self.blank_line = if name.len() == 1 { 1 } else { 2 };
                 self.line = Line::Body;
                 return;
             }

@@ -81,13 +81,38 @@ const MAX_WORDS: usize = 24;
 
 /// The first date in `text`, and where it begins.
 fn find_date(text: &[u8]) -> Option<(Option<Date>, usize)> {
+    let (seconds, start) = usual_date(text).or_else(|| any_date(text))?;
+    // Of the year 0 there is no date; it is written for none.
+    Some((Some(Date(seconds)).filter(|_| seconds > days(1, 1, 1) * DAY), start))
+}
+
+/// What nearly all lines are: an address in one word, and behind it the 24 octets that `asctime` writes. The words are not looked for.
+fn usual_date(text: &[u8]) -> Option<(i64, usize)> {
+    let (before, date) = text.split_at_checked(text.len().checked_sub(24)?)?;
+    let address = before.trim_ascii();
+    if address.len() == before.len() || !address.contains(&b'@') || address.iter().any(u8::is_ascii_whitespace) {
+        return None;
+    }
+    let [w1, w2, w3, b' ', m1, m2, m3, b' ', d1, d2, b' ', clock @ .., b' ', y1, y2, y3, y4] = date else {
+        return None;
+    };
+    if !is_weekday(&[*w1, *w2, *w3]) {
+        return None;
+    }
+    let month = month(&[*m1, *m2, *m3])?;
+    let day = if *d1 == b' ' { number(&[*d2], 0..=31)? } else { number(&[*d1, *d2], 0..=31)? };
+    let year = year(&[*y1, *y2, *y3, *y4])?;
+    Some((days(year, month, day) * DAY + time(clock)?, before.len()))
+}
+
+/// The first date in `text` in any form.
+fn any_date(text: &[u8]) -> Option<(i64, usize)> {
     let mut rest = Words { text, at: 0 };
     for _ in 0..MAX_WORDS {
         let start = rest.next_start()?;
         let words = rest.clone();
         if let Some(seconds) = date(words) {
-            // Of the year 0 there is no date; it is written for none.
-            return Some((Some(Date(seconds)).filter(|_| seconds > days(1, 1, 1) * DAY), start));
+            return Some((seconds, start));
         }
         rest.next();
     }
@@ -251,6 +276,7 @@ const fn days(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn dates_are_read_in_every_form_that_was_written() {
@@ -282,6 +308,18 @@ mod tests {
         }
         let none = FromLine::new(b"From a@b  Mon Jan 00 00:00:00 0000").unwrap();
         assert_eq!((none.sender(), none.date(), none.form()), (&b"a@b"[..], None, Form::Dated));
+    }
+
+    proptest! {
+        #[test]
+        fn the_usual_form_is_read_as_any_other(
+            line in "(a@b|a|@ |Thu@|1 )? {0,2}(Thu|Thu,|thx|Th) (Jan|may|Jax) ( 1|31|00|32| x|1 ) (00:00:00|23:59:60|24:00:00|00:00: 0|1:00:000|000:00 00) (1970|0000|19 0|99) ?",
+        ) {
+            let text = line.as_bytes().trim_ascii_end();
+            if let Some(found) = usual_date(text) {
+                prop_assert_eq!(Some(found), any_date(text));
+            }
+        }
     }
 
     #[test]

@@ -1,0 +1,3 @@
+mod plan;
+
+pub use plan::Edit;
