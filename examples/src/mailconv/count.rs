@@ -17,7 +17,7 @@ use super::tree;
 /// # Errors
 ///
 /// When something is no mailbox, or cannot be read, or standard output cannot be written to.
-pub fn run(paths: &[PathBuf], policy: Policy, out: &mut impl Write, complain: &mut dyn FnMut(&Failure)) -> Result<(), Failure> {
+pub fn run(paths: &[PathBuf], policy: Policy, out: &mut dyn Write, complain: &mut dyn FnMut(&Failure)) -> Result<(), Failure> {
     let (mut sum, mut failed) = (0, None);
     for path in paths {
         let count = match of(path, policy) {
@@ -47,6 +47,6 @@ fn of(path: &Path, policy: Policy) -> Result<u64, Failure> {
     match kind(path)? {
         Kind::Mbox => Ok(Mbox::open(path, policy)?.survey()?.messages),
         Kind::Maildir => Ok(Maildir::open(path)?.list()?.len() as u64),
-        Kind::Folders => tree::read(path)?.iter().map(|folder| of(&folder.path, policy)).sum(),
+        Kind::Folders => tree::read(path)?.folders.iter().map(|folder| of(&folder.path, policy)).sum(),
     }
 }

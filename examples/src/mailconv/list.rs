@@ -1,6 +1,6 @@
 //! `mailconv list`: a line of JSON for each message.
 
-use std::io::{BufWriter, StdoutLock, Write};
+use std::io::Write;
 use std::path::Path;
 
 use postrider_maildir::Directory;
@@ -19,7 +19,7 @@ use super::source::{Kind, Mbox, kind};
 /// # Errors
 ///
 /// When that is no mailbox, or cannot be read, or standard output cannot be written to.
-pub fn run(path: &Path, policy: Policy, dialect: Option<Dialect>, out: &mut BufWriter<StdoutLock<'_>>) -> Result<(), Failure> {
+pub fn run(path: &Path, policy: Policy, dialect: Option<Dialect>, out: &mut dyn Write) -> Result<(), Failure> {
     match kind(path)? {
         Kind::Mbox => mbox(&Mbox::open(path, policy)?, dialect, out),
         Kind::Maildir => maildir(Folder::open(path)?, out),
@@ -32,11 +32,11 @@ pub fn run(path: &Path, policy: Policy, dialect: Option<Dialect>, out: &mut BufW
 /// # Errors
 ///
 /// When standard output cannot be written to.
-pub fn line(out: &mut impl Write, value: &Value) -> Result<(), Failure> {
+pub fn line(out: &mut dyn Write, value: &Value) -> Result<(), Failure> {
     writeln!(out, "{value}").map_err(Failure::Output)
 }
 
-fn mbox(mbox: &Mbox, dialect: Option<Dialect>, out: &mut impl Write) -> Result<(), Failure> {
+fn mbox(mbox: &Mbox, dialect: Option<Dialect>, out: &mut dyn Write) -> Result<(), Failure> {
     let survey = mbox.survey()?;
     let (dialect, sure) = match dialect {
         Some(dialect) => (dialect, "given"),
@@ -79,7 +79,7 @@ fn evidence(entry: &Entry, object: &mut Map<String, Value>) {
     }
 }
 
-fn maildir(folder: Folder, out: &mut impl Write) -> Result<(), Failure> {
+fn maildir(folder: Folder, out: &mut dyn Write) -> Result<(), Failure> {
     for mut item in folder.items {
         let open = match item.open() {
             // Somebody else has removed it since the listing.

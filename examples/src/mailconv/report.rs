@@ -122,16 +122,15 @@ impl Totals {
 }
 
 /// Says where something was noted, on standard output, while it goes on.
-#[derive(Debug)]
-pub struct Details<W> {
-    out: W,
+pub struct Details<'w> {
+    out: &'w mut dyn Write,
     json: bool,
     verbose: bool,
 }
 
-impl<W: Write> Details<W> {
+impl<'w> Details<'w> {
     /// Each note is printed only if `json` or `verbose`.
-    pub const fn new(out: W, json: bool, verbose: bool) -> Self {
+    pub fn new(out: &'w mut dyn Write, json: bool, verbose: bool) -> Self {
         Self { out, json, verbose }
     }
 

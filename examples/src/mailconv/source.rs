@@ -59,7 +59,7 @@ pub struct Survey {
     pub messages: u64,
     /// Whether there is an internal one.
     pub internal: bool,
-    /// Octets before the first message, but for a byte order mark and line ends.
+    /// Octets before the first message.
     pub junk: u64,
     /// What it is written in.
     pub detected: Detected,
@@ -67,6 +67,8 @@ pub struct Survey {
     pub evidence: Evidence,
     /// What it says of itself.
     pub base: Option<Base>,
+    /// So many messages say a UID.
+    pub said: u64,
     /// So many messages at the front have a UID that counts.
     pub numbered: u64,
 }
@@ -119,7 +121,7 @@ impl Mbox {
     pub fn survey(&self) -> Result<Survey, Failure> {
         let mut entries = self.entries()?;
         let (mut all, mut messages, mut internal, mut base) = (0, 0_u64, false, None);
-        let (mut last_uid, mut numbered, mut missing, mut rises) = (0, 0, false, true);
+        let (mut last_uid, mut said, mut numbered, mut missing, mut rises) = (0, 0, 0, false, true);
         while let Some(entry) = self.next(&mut entries)? {
             let is_first = all == 0;
             all += 1;
@@ -135,6 +137,7 @@ impl Mbox {
                 Some(uid) => {
                     rises &= uid > last_uid;
                     last_uid = uid;
+                    said += 1;
                     numbered += u64::from(!missing);
                 }
                 None => missing = true,
@@ -146,7 +149,7 @@ impl Mbox {
         let base = base.filter(|_| rises);
         let numbered = if base.is_some() { numbered } else { 0 };
         let (evidence, junk) = (*entries.evidence(), entries.junk());
-        Ok(Survey { messages, internal, junk, detected: evidence.detect(), evidence, base, numbered })
+        Ok(Survey { messages, internal, junk, detected: evidence.detect(), evidence, base, said, numbered })
     }
 
     /// The content of one of its messages, unquoted.

@@ -61,16 +61,27 @@ impl State {
     ///
     /// When it cannot be read, or is of another conversion.
     pub fn load(target: &Path, task: &str) -> Result<Option<Self>, Failure> {
+        match Self::load_any(target)? {
+            Some(state) if state.task != task => {
+                Err(Failure::State { path: state.path, why: "source or options differ; --restart begins anew" })
+            }
+            state => Ok(state),
+        }
+    }
+
+    /// The same of any conversion.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn load_any(target: &Path) -> Result<Option<Self>, Failure> {
         let path = beside(target, SUFFIX);
         let octets = match fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             read => read.at("read", &path)?,
         };
-        let strange = |why| Failure::State { path: path.clone(), why };
-        let state: Self = serde_json::from_slice(&octets).map_err(|_| strange("it cannot be understood"))?;
-        if state.task != task {
-            return Err(strange("source or options differ; --restart begins anew"));
-        }
+        let state: Self = serde_json::from_slice(&octets)
+            .map_err(|_| Failure::State { path: path.clone(), why: "it cannot be understood" })?;
         Ok(Some(Self { path, ..state }))
     }
 
@@ -99,6 +110,12 @@ impl State {
         file.sync_all().at("sync", &next)?;
         fs::rename(&next, &self.path).at("rename", &next)?;
         sync_above(&self.path)
+    }
+
+    /// What is in it does not fit.
+    #[must_use]
+    pub fn strange(&self, why: &'static str) -> Failure {
+        Failure::State { path: self.path.clone(), why }
     }
 
     /// Removes it: there is nothing left to do.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use postrider_maildir::{Delivery, Flag, Flags, Maildir, Options, commit_all, prepare_all};
 
 use super::content::{Content, Sink};
-use super::convert::Context;
+use super::context::Context;
 use super::draft::Draft;
 use super::failure::{At, Failure};
 use super::header::{Header, Part};
@@ -28,7 +28,7 @@ const BATCH: (usize, u64) = (256, 32 * 1024 * 1024);
 /// # Errors
 ///
 /// When something cannot be read or written. What was done stays, for the next run.
-pub fn run(from: &mut Origin, to: &Path, context: &mut Context<'_>) -> Result<(), Failure> {
+pub fn run(from: &mut Origin, to: &Path, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     let maildir = Maildir::create(to)?;
     let job = begin(&maildir, context)?;
     let there = delivered(&maildir, &job)?;
@@ -53,7 +53,7 @@ pub fn run(from: &mut Origin, to: &Path, context: &mut Context<'_>) -> Result<()
                 context.message(len);
             }
         }
-        context.bar(letters.step());
+        context.bar.at(letters.step());
         if batch.is_full() {
             batch.commit()?;
             context.save(|progress| progress.done = number)?;
@@ -67,7 +67,7 @@ pub fn run(from: &mut Origin, to: &Path, context: &mut Context<'_>) -> Result<()
 }
 
 /// The job's number; a new job's Maildir has to be empty.
-fn begin(maildir: &Maildir, context: &mut Context<'_>) -> Result<String, Failure> {
+fn begin(maildir: &Maildir, context: &mut Context<'_, '_>) -> Result<String, Failure> {
     if context.progress().job.is_empty() {
         if !maildir.list()?.is_empty() {
             let path = maildir.path().to_owned();
@@ -137,7 +137,7 @@ impl Batch {
         number: u64,
         quoting: Option<Dialect>,
         is_there: bool,
-        context: &mut Context<'_>,
+        context: &mut Context<'_, '_>,
     ) -> Result<u64, Failure> {
         let draft = Draft::new(&letter.content, Dialect::Mboxcl2)?;
         unquoted(quoting, &draft, letter, context)?;
@@ -152,9 +152,9 @@ impl Batch {
         let is_new = flags.is_empty() && !letter.notes.marks.contains(&Mark::Old);
         let mut delivery = if is_new { maildir.delivery()? } else { maildir.delivery_into_cur(flags)? };
         let path = self.maildir.path();
-        let strip = context.strip();
+        let strip = context.strip;
         read(&letter.content, strip, &mut |octets| delivery.write_all(octets).at("write to", path))?;
-        let received = letter.received.or_else(|| context.source_modified());
+        let received = letter.received.or_else(|| context.modified);
         if let Some(time) = received.and_then(time) {
             delivery.received_at(time);
         }
@@ -191,7 +191,7 @@ fn read(content: &dyn Content, strip: bool, sink: Sink<'_>) -> Result<(), Failur
 }
 
 /// Notes what a Maildir has no place for.
-fn what_is_lost(letter: &Letter<'_>, draft: &Draft, context: &mut Context<'_>) -> Result<(), Failure> {
+fn what_is_lost(letter: &Letter<'_>, draft: &Draft, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     let at = letter.at.as_str();
     for mark in letter.notes.marks.iter().filter(|mark| matches!(mark, Mark::Status(_) | Mark::XStatus(_))) {
         context.note(at, Note::Mark, 1, &mark.word())?;

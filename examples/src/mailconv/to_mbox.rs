@@ -6,14 +6,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
-use postrider_mbox::Dialect;
+use postrider_mbox::{Dialect, Envelope};
 
-use super::convert::Context;
+use super::context::Context;
 use super::draft::{Draft, Says};
 use super::failure::{At, Failure};
 use super::header::Name;
-use super::notes::{Base, Mark};
+use super::notes::Mark;
 use super::origin::{Letter, Next, Octets, Origin};
 use super::report::Note;
 use super::state::{beside, sync_above};
@@ -32,7 +33,7 @@ const NOBODY: &[u8] = b"MAILER-DAEMON";
 /// # Errors
 ///
 /// When something cannot be read or written. What was done stays, for the next run.
-pub fn run(from: &mut Origin, to: &Path, dialect: Dialect, context: &mut Context<'_>) -> Result<(), Failure> {
+pub fn run(from: &mut Origin, to: &Path, dialect: Dialect, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     let part = beside(to, PART);
     if context.progress().complete {
         return finish(&part, to, context);
@@ -67,7 +68,7 @@ pub fn run(from: &mut Origin, to: &Path, dialect: Dialect, context: &mut Context
                 context.message(written);
             }
         }
-        context.bar(letters.step());
+        context.bar.at(letters.step());
         if target.at - context.progress().end >= STEP {
             target.sync()?;
             let end = target.at;
@@ -82,7 +83,7 @@ pub fn run(from: &mut Origin, to: &Path, dialect: Dialect, context: &mut Context
 }
 
 /// Gives the file its name. Another that has it meanwhile is not replaced.
-fn finish(part: &Path, to: &Path, context: &mut Context<'_>) -> Result<(), Failure> {
+fn finish(part: &Path, to: &Path, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     if part.symlink_metadata().is_ok() {
         match fs::hard_link(part, to) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && !is_same(part, to) => {
@@ -158,7 +159,7 @@ fn write(
     dialect: Dialect,
     quoting: Option<Dialect>,
     target: &mut Target,
-    context: &mut Context<'_>,
+    context: &mut Context<'_, '_>,
 ) -> Result<u64, Failure> {
     let draft = Draft::new(&letter.content, dialect)?;
     let line = letter.line.clone().unwrap_or_else(|| from_line(letter, &draft));
@@ -185,7 +186,7 @@ fn write(
 /// # Errors
 ///
 /// When standard output cannot be written to.
-pub fn unquoted(quoting: Option<Dialect>, draft: &Draft, letter: &Letter<'_>, context: &mut Context<'_>) -> Result<(), Failure> {
+pub fn unquoted(quoting: Option<Dialect>, draft: &Draft, letter: &Letter<'_>, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     let guessed = matches!(quoting, Some(Dialect::Mboxo | Dialect::Mboxcl)) && draft.quotes.bare > 0;
     if guessed && matches!(letter.content, Octets::Mbox(_)) {
         context.note(&letter.at, Note::Unquoted, draft.quotes.bare, "lines `From ` were or may have been `>From `")?;
@@ -195,9 +196,8 @@ pub fn unquoted(quoting: Option<Dialect>, draft: &Draft, letter: &Letter<'_>, co
 
 /// The line of a message that has none: who sent it, and when it was received.
 fn from_line(letter: &Letter<'_>, draft: &Draft) -> Vec<u8> {
-    let date = jiff::Timestamp::from_second(letter.received.unwrap_or(0)).unwrap_or_default();
-    let date = jiff::fmt::strtime::format("%a %b %e %H:%M:%S %Y", &date.to_zoned(jiff::tz::TimeZone::UTC));
-    [b"From ", sender(draft), b" ", date.unwrap_or_default().as_bytes()].concat()
+    let seconds = letter.received.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0);
+    Envelope::new(sender(draft), UNIX_EPOCH + Duration::from_secs(seconds)).line()
 }
 
 /// Who sent a message, as its `Return-Path` says.
@@ -207,15 +207,4 @@ pub fn sender(draft: &Draft) -> &[u8] {
     let address = path.strip_prefix(b"<").and_then(|path| path.strip_suffix(b">")).unwrap_or(path);
     let fits = (1..=320).contains(&address.len()) && address.iter().all(|octet| *octet > b' ' && *octet != 0x7F);
     if fits { address } else { NOBODY }
-}
-
-/// Keeps the keywords that messages have among those of the mailbox.
-#[must_use]
-pub fn with_keywords(base: Option<Base>, folder: &super::folder::Folder) -> Option<Base> {
-    base.map(|mut base| {
-        for item in &folder.items {
-            base.keywords.extend(item.notes.keywords.iter().cloned());
-        }
-        base
-    })
 }
