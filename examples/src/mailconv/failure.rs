@@ -51,6 +51,9 @@ pub enum Failure {
     /// Something with a Maildir.
     #[error("{0}")]
     Maildir(#[from] postrider_maildir::Error),
+    /// Something with an mbox file.
+    #[error("{0}")]
+    Mbox(#[from] postrider_mbox::Error),
     /// What is there is no mailbox.
     #[error("{path:?} is {what}")]
     NotMailbox {
@@ -84,7 +87,10 @@ impl Failure {
             Self::Changed { .. } => TEMPORARY,
             Self::Exists { .. } | Self::State { .. } => CANNOT_CREATE,
             Self::File { source, operation: "open", .. } if source.kind() == io::ErrorKind::NotFound => NO_INPUT,
-            Self::File { .. } | Self::Maildir(_) | Self::Output(_) => IO,
+            Self::Maildir(postrider_maildir::Error::NotMaildir { .. }) => DATA,
+            Self::Maildir(postrider_maildir::Error::Locked { .. }) => TEMPORARY,
+            Self::Mbox(error) if error.is_locked() => TEMPORARY,
+            Self::File { .. } | Self::Maildir(_) | Self::Mbox(_) | Self::Output(_) => IO,
             Self::NotMailbox { .. } => DATA,
         }
     }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use postrider_maildir::{Directory, Flag, Maildir, Message};
+use postrider_maildir::{Directory, Entry, Error, Keywords, Maildir, Message, Name, UidList};
 
 use super::content::{Content, Sink, Stored};
 use super::failure::{At, Failure};
@@ -37,24 +37,57 @@ impl Folder {
     /// When it cannot be read.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let maildir = Maildir::open(path)?;
-        let listing = maildir.list()?;
-        let mut items: Vec<_> = listing.iter().map(|entry| Item::new(maildir.message(&entry))).collect();
-        items.sort_by_cached_key(|item| {
-            let name = item.message.name();
-            (item.notes.uid.is_none(), item.notes.uid, name.seconds(), name.octets().to_vec())
+        let (listing, keywords) = (maildir.list()?, maildir.keywords()?);
+        let uids = match uids(&maildir) {
+            // Nobody can go by it; whoever comes next begins a new one.
+            Err(Error::UidList { .. }) => None,
+            uids => uids?,
+        };
+        let item = |entry: Entry<'_>| {
+            let mut item = Item::new(maildir.message(&entry), &keywords);
+            let uid = uids.as_ref().and_then(|uids| uids.find(entry.name().base()));
+            item.notes.uid = uid.map(|entry| entry.uid());
+            item
+        };
+        let mut items: Vec<_> = listing.iter().map(item).collect();
+        items.sort_by_cached_key(|item| (item.notes.uid.is_none(), item.notes.uid, age(item.message.name())));
+        let base = uids.filter(|_| items.iter().any(|item| item.notes.uid.is_some())).map(|uids| Base {
+            uid_validity: uids.uid_validity(),
+            uid_last: uids.next_uid().saturating_sub(1),
+            keywords: items.iter().flat_map(|item| item.notes.keywords.iter().cloned()).collect(),
         });
-        Ok(Self { maildir, items, base: None })
+        Ok(Self { maildir, items, base })
     }
 }
 
+/// Dovecot's list of UIDs, or Courier's.
+fn uids(maildir: &Maildir) -> Result<Option<UidList>, Error> {
+    match maildir.uid_list()? {
+        None => maildir.courier_uid_list(),
+        found => Ok(found),
+    }
+}
+
+/// Sorts names by when they were made: seconds, microseconds and number as most programs write them, and the octets.
+fn age(name: &Name<'_>) -> (Option<u64>, u64, u64, Vec<u8>) {
+    let unique = name.unique();
+    let id = unique.split(|octet| *octet == b'.').nth(1).unwrap_or_default();
+    let number = |letter: u8| {
+        let at = id.iter().position(|octet| *octet == letter)?;
+        let digits = id.get(at + 1..)?.iter().take_while(|octet| octet.is_ascii_digit()).take(18);
+        Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+    };
+    (name.seconds(), number(b'M').unwrap_or(0), number(b'Q').unwrap_or(0), name.octets().to_vec())
+}
+
 impl Item {
-    fn new(message: Message) -> Self {
+    fn new(message: Message, keywords: &Keywords) -> Self {
         let mut notes = Notes::default();
-        for flag in message.name().flags().iter().filter(|flag| flag.keyword_number().is_none()) {
-            notes.marks.insert(Mark::of_maildir(flag.octet()));
-        }
-        for flag in message.name().flags().iter().filter(|flag| flag.keyword_number().is_some()) {
-            notes.marks.insert(Mark::Letter(Flag::octet(flag)));
+        for flag in message.name().flags().iter() {
+            match keywords.name(flag) {
+                Some(name) => notes.keyword(name),
+                None => _ = notes.marks.insert(Mark::of_maildir(flag.octet())),
+            }
         }
         if message.directory() == Directory::Cur {
             notes.marks.insert(Mark::Old);

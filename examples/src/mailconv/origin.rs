@@ -73,7 +73,7 @@ impl Origin {
         if kind(path)? == Kind::Maildir {
             return Folder::open(path).map(|folder| Self::Maildir(Box::new(folder)));
         }
-        let mbox = Box::new(Mbox::open(path, policy)?);
+        let mbox = Box::new(Mbox::open_locked(path, policy)?);
         let survey = Box::new(mbox.survey()?);
         let dialect = dialect.unwrap_or(survey.detected.dialect);
         Ok(Self::Mbox { mbox, survey, dialect })
@@ -226,7 +226,7 @@ impl<'o> Letters<'o> {
                 let mut notes = fields.notes();
                 notes.uid = notes.uid.filter(|_| *number < *numbered);
                 *number += 1;
-                let line = entry.line.trim_ascii_end().to_vec();
+                let line = unended(&entry.line).to_vec();
                 let received = FromLine::new(&line).and_then(|line| line.date()).map(postrider_mbox::Date::unix_seconds);
                 let received = received.or_else(|| date(&fields));
                 let content = Octets::Mbox(Meant(content));
@@ -245,6 +245,12 @@ impl<'o> Letters<'o> {
             }
         }
     }
+}
+
+/// A line without its line end.
+fn unended(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// The fields of a message as it is stored.

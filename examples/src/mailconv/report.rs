@@ -183,7 +183,7 @@ fn human(folders: usize, totals: &Totals, resumed: bool) -> String {
         for (note, _, worth, what) in Note::ALL {
             let count = totals.count(note);
             if worth == wanted && count > 0 {
-                text.push_str(&format!("{heading}: {count} {what}\n"));
+                text.push_str(&format!("{heading}: {what}: {count}\n"));
             }
         }
     }

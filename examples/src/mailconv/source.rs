@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use postrider_mbox::{Base, Detected, Dialect, Entries, Entry, Evidence, Policy, Section};
+use postrider_mbox::{Access, Base, Detected, Dialect, Entries, Entry, Evidence, Locked, Options, Policy, Section};
 
 use super::content::{Stored, Unquoted};
 use super::failure::{At, Failure};
@@ -50,6 +51,8 @@ pub struct Mbox {
     /// How its messages are found.
     pub policy: Policy,
     modified: (i64, i64),
+    /// Held until this goes.
+    _lock: Option<Locked>,
 }
 
 /// What a first reading finds.
@@ -91,7 +94,24 @@ impl Mbox {
             return Err(Failure::NotMailbox { path: path.to_owned(), what });
         }
         let modified = (metadata.mtime(), metadata.mtime_nsec());
-        Ok(Self { path: path.to_owned(), file, len: metadata.len(), policy, modified })
+        Ok(Self { path: path.to_owned(), file, len: metadata.len(), policy, modified, _lock: None })
+    }
+
+    /// The same under a lock that keeps writers out, for up to 30 s of waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and when another program holds the lock.
+    pub fn open_locked(path: &Path, policy: Policy) -> Result<Self, Failure> {
+        // What is no mailbox is told before anybody waits.
+        drop(Self::open(path, policy)?);
+        let mut options = Options::default();
+        options.locking.timeout = Duration::from_secs(30);
+        let locked = postrider_mbox::Mbox::open_with(path, options)?.lock(Access::Read)?;
+        let metadata = locked.file().metadata().at("look at", path)?;
+        let file = locked.file().try_clone().at("open", path)?;
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Ok(Self { path: path.to_owned(), file, len: metadata.len(), policy, modified, _lock: Some(locked) })
     }
 
     /// Its messages, from the first.

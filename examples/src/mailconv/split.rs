@@ -18,7 +18,7 @@ use super::state::sync_above;
 ///
 /// When the file is no mbox or cannot be read, or `to` holds a file of that name, or cannot be written to.
 pub fn run(from: &Path, to: &Path, policy: Policy, dialect: Option<Dialect>) -> Result<u64, Failure> {
-    let mbox = Mbox::open(from, policy)?;
+    let mbox = Mbox::open_locked(from, policy)?;
     let survey = mbox.survey()?;
     let dialect = dialect.unwrap_or(survey.detected.dialect);
     fs::create_dir_all(to).at("create", to)?;

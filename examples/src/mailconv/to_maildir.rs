@@ -7,7 +7,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use postrider_maildir::{Delivery, Flag, Flags, Maildir, Options, commit_all, prepare_all};
+use postrider_maildir::{Delivery, Error, Flag, Flags, Keywords, Maildir, Options, UidList, commit_all, prepare_all};
+use postrider_mbox::{Dialect, FromLine};
 
 use super::content::{Content, Sink};
 use super::context::Context;
@@ -18,7 +19,6 @@ use super::notes::{Mark, Notes};
 use super::origin::{Letter, Next, Origin};
 use super::report::Note;
 use super::to_mbox::{sender, unquoted};
-use postrider_mbox::{Dialect, FromLine};
 
 /// So many messages share their syncs, and so many octets.
 const BATCH: (usize, u64) = (256, 32 * 1024 * 1024);
@@ -36,7 +36,7 @@ pub fn run(from: &mut Origin, to: &Path, context: &mut Context<'_, '_>) -> Resul
         Origin::Mbox { dialect, .. } => Some(*dialect),
         Origin::Maildir(_) => None,
     };
-    let mut batch = Batch { maildir: maildir.clone(), job, deliveries: Vec::new(), octets: 0 };
+    let mut batch = Batch { maildir: maildir.clone(), job, letters: maildir.keywords()?, deliveries: Vec::new(), octets: 0 };
     let (mut letters, mut number) = (from.letters()?, 0);
     while number < context.progress().done && letters.skip()? {
         number += 1;
@@ -60,10 +60,42 @@ pub fn run(from: &mut Origin, to: &Path, context: &mut Context<'_, '_>) -> Resul
         }
     }
     batch.commit()?;
+    let job = batch.job;
     context.source_is_unchanged(from)?;
     context.save(|progress| (progress.done, progress.complete) = (number, true))?;
-    maildir.sync()?;
+    uids(&maildir, &job, from, context)?;
     context.save(|progress| progress.finished = true)
+}
+
+/// Writes the UIDs beside the mail. Messages behind the last that has one get new ones, in their order.
+fn uids(maildir: &Maildir, job: &str, from: &mut Origin, context: &mut Context<'_, '_>) -> Result<(), Failure> {
+    let Some(base) = from.base() else { return Ok(()) };
+    let there = delivered(maildir, job)?;
+    let (mut letters, mut number, mut next) = (from.letters()?, 0_u64, u64::from(base.uid_last) + 1);
+    let mut lines = Vec::new();
+    loop {
+        number += 1;
+        let uid = match letters.next()? {
+            Next::End => break,
+            Next::Gone { .. } => continue,
+            Next::Letter(letter) => letter.notes.uid.map(u64::from),
+        };
+        // A mail reader may have removed it since.
+        let Some(base) = there.get(&number) else { continue };
+        let uid = uid.unwrap_or(next);
+        next = next.max(uid + 1);
+        lines.extend([format!("{uid} :").as_bytes(), base, b"\n"].concat());
+    }
+    let text = [format!("3 V{} N{next}\n", base.uid_validity).as_bytes(), &lines].concat();
+    let Ok(list) = UidList::parse(text) else {
+        return context.note("", Note::Uids, 1, "there are too many");
+    };
+    let mut update = maildir.update_uids()?;
+    if !update.adopt(list) && update.list().uid_validity() != base.uid_validity {
+        context.note("", Note::Uids, 1, "another program has given UIDs meanwhile")?;
+    }
+    update.commit()?;
+    Ok(())
 }
 
 /// The job's number; a new job's Maildir has to be empty.
@@ -125,6 +157,8 @@ fn number(unique: &[u8], job: &str) -> Option<u64> {
 struct Batch {
     maildir: Maildir,
     job: String,
+    /// What the letters in file names mean.
+    letters: Keywords,
     deliveries: Vec<Delivery>,
     octets: u64,
 }
@@ -141,14 +175,14 @@ impl Batch {
     ) -> Result<u64, Failure> {
         let draft = Draft::new(&letter.content, Dialect::Mboxcl2)?;
         unquoted(quoting, &draft, letter, context)?;
-        what_is_lost(letter, &draft, context)?;
+        let flags = marks(&letter.notes).with(self.keywords(letter, context)?);
+        what_is_lost(letter, &draft, flags, context)?;
         if is_there {
             return Ok(draft.len());
         }
         let mut options = Options::default();
         options.host = Some(host(&self.job, number));
         let maildir = Maildir::open_with(self.maildir.path(), options)?;
-        let flags = flags(&letter.notes);
         let is_new = flags.is_empty() && !letter.notes.marks.contains(&Mark::Old);
         let mut delivery = if is_new { maildir.delivery()? } else { maildir.delivery_into_cur(flags)? };
         let path = self.maildir.path();
@@ -161,6 +195,26 @@ impl Batch {
         self.octets += delivery.size();
         self.deliveries.push(delivery);
         Ok(draft.len())
+    }
+
+    /// The letters of its keywords.
+    fn keywords(&mut self, letter: &Letter<'_>, context: &mut Context<'_, '_>) -> Result<Flags, Failure> {
+        let mut flags = Flags::EMPTY;
+        for keyword in &letter.notes.keywords {
+            let known = self.letters.flag(keyword);
+            let added = known.map_or_else(|| self.maildir.add_keyword(keyword), Ok);
+            match added {
+                Ok(flag) => flags = flags.with(flag.into()),
+                Err(Error::Keyword { .. }) => {
+                    context.note(&letter.at, Note::Keyword, 1, &super::octets::shown(keyword))?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            if known.is_none() {
+                self.letters = self.maildir.keywords()?;
+            }
+        }
+        Ok(flags)
     }
 
     fn is_full(&self) -> bool {
@@ -191,15 +245,12 @@ fn read(content: &dyn Content, strip: bool, sink: Sink<'_>) -> Result<(), Failur
 }
 
 /// Notes what a Maildir has no place for.
-fn what_is_lost(letter: &Letter<'_>, draft: &Draft, context: &mut Context<'_, '_>) -> Result<(), Failure> {
+fn what_is_lost(letter: &Letter<'_>, draft: &Draft, flags: Flags, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     let at = letter.at.as_str();
     for mark in letter.notes.marks.iter().filter(|mark| matches!(mark, Mark::Status(_) | Mark::XStatus(_))) {
         context.note(at, Note::Mark, 1, &mark.word())?;
     }
-    for keyword in &letter.notes.keywords {
-        context.note(at, Note::Keyword, 1, &super::octets::shown(keyword))?;
-    }
-    if !letter.notes.marks.contains(&Mark::Old) && !flags(&letter.notes).is_empty() {
+    if !letter.notes.marks.contains(&Mark::Old) && !flags.is_empty() {
         context.note(at, Note::Recent, 1, "it has flags, so it goes to cur/")?;
     }
     let Some(line) = letter.line.as_deref().and_then(FromLine::new) else { return Ok(()) };
@@ -213,7 +264,7 @@ fn what_is_lost(letter: &Letter<'_>, draft: &Draft, context: &mut Context<'_, '_
     Ok(())
 }
 
-fn flags(notes: &Notes) -> Flags {
+fn marks(notes: &Notes) -> Flags {
     notes.marks.iter().filter_map(|mark| Flag::new(mark.maildir()?)).collect()
 }
 
