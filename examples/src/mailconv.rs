@@ -5,7 +5,7 @@
 //! | [`arguments`] | the command line |
 //! | [`source`] | what lies at a path; an mbox file |
 //! | [`folder`] | a Maildir |
-//! | [`tree`] | folders, and where each goes |
+//! | [`tree`], [`utf7`] | folders, their names, and where each goes |
 //! | [`content`], [`header`], [`quotes`] | a message's octets as its writer meant them, in pieces |
 //! | [`notes`] | flags, keywords and UIDs, whatever they are kept in |
 //! | [`facts`] | what one reading of a message tells |
@@ -44,6 +44,7 @@ pub mod state;
 pub mod to_maildir;
 pub mod to_mbox;
 pub mod tree;
+pub mod utf7;
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;

@@ -20,6 +20,8 @@ pub struct Context<'c, 'w> {
     pub bar: Bar,
     /// Whether the fields of a mailbox are left out in a Maildir.
     pub strip: bool,
+    /// Whether it is a Maildir++ folder below the root.
+    pub is_below: bool,
     /// When the source was last changed: for messages without a date.
     pub modified: Option<i64>,
 }

@@ -185,7 +185,8 @@ fn folder(
         Origin::Mbox { mbox, .. } => Some(mbox.modified()),
         Origin::Maildir(_) => None,
     };
-    let mut context = Context { name: &pair.name, number, state, details, bar, strip: task.strip, modified };
+    let is_below = task.layout == Layout::MaildirPlusPlus && pair.to != task.to;
+    let mut context = Context { name: &pair.name, number, state, details, bar, strip: task.strip, is_below, modified };
     context.begin(&origin)?;
     match format {
         Format::Maildir => to_maildir::run(&mut origin, &pair.to, &mut context),

@@ -121,10 +121,12 @@ impl Draft {
             sink(octets)
         };
         let line_end = if self.crlf { "\r\n" } else { "\n" };
-        let length = matches!(dialect, Dialect::Mboxcl | Dialect::Mboxcl2).then_some(self.stored_body);
+        // Without the blank line behind the header a length would take in the one behind the message.
+        let has_length = matches!(dialect, Dialect::Mboxcl | Dialect::Mboxcl2) && self.has_body;
+        let length = has_length.then_some(self.stored_body);
         let unended = self.last.is_some_and(|last| last != b'\n');
         // The length says already where the message ends.
-        let unended_marker = unended && (length.is_none() || !self.has_body);
+        let unended_marker = unended && length.is_none();
         let wrapped = unended_marker || self.marked || !self.fits(notes, says, length);
         sink(line)?;
         sink(line_end.as_bytes())?;
@@ -150,7 +152,7 @@ impl Draft {
         let found = self.fields.content_length();
         let length_fits = match length {
             Some(length) => found == Some(length),
-            None => !self.fields.has(Name::ContentLength) || found == Some(self.stored_body),
+            None => !self.fields.has(Name::ContentLength) || (self.has_body && found == Some(self.stored_body)),
         };
         let base_fits = match says {
             Says::Anything => true,

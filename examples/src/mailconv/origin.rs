@@ -248,7 +248,8 @@ impl<'o> Letters<'o> {
 }
 
 /// A line without its line end.
-fn unended(line: &[u8]) -> &[u8] {
+#[must_use]
+pub fn unended(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }

@@ -1,7 +1,13 @@
 //! `mailconv check --repair`: a mended copy of a mailbox. Nothing of the original is lost, and it stays as it is.
 //!
 //! An mbox file is written anew: each message as it was found, with a blank line behind it, a line end at its end, its own `From ` lines quoted, and a right
-//! length or none. What is before the first message, and what a Maildir holds besides messages, goes to `OUT.lost`. Octets within messages are not mended.
+//! length or none; where the dialect is a guess, in mboxrd. What is before the first message goes to `OUT.lost`. Octets within messages are not mended.
+//!
+//! A Maildir is delivered anew, each file of `cur/` and `new/` under a new name that is right, with its flags, time and UID; what was left in `tmp/` goes
+//! into the directory `OUT.lost`.
+
+mod maildir;
+mod mbox;
 
 use std::path::Path;
 
@@ -10,6 +16,7 @@ use serde_json::{Value, json};
 use super::arguments::Reading;
 use super::failure::Failure;
 use super::source::Kind;
+use super::state::beside;
 
 /// What became of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -43,6 +50,15 @@ impl Mended {
 /// # Errors
 ///
 /// When something cannot be read or written, or is there already.
-pub fn run(_path: &Path, _kind: Kind, _to: &Path, _reading: Reading) -> Result<Mended, Failure> {
-    Ok(Mended::default())
+pub fn run(path: &Path, kind: Kind, to: &Path, reading: Reading) -> Result<Mended, Failure> {
+    let lost = beside(to, ".lost");
+    for new in [to, &lost] {
+        if new.symlink_metadata().is_ok() {
+            return Err(Failure::Exists { path: new.to_owned(), hint: "" });
+        }
+    }
+    match kind {
+        Kind::Mbox => mbox::repair(path, to, &lost, reading),
+        Kind::Maildir | Kind::Folders => maildir::repair(path, to, &lost),
+    }
 }

@@ -3,6 +3,7 @@
 //! Each message's name says which one of which job it is, so that a run that goes on knows what is there.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -30,6 +31,11 @@ const BATCH: (usize, u64) = (256, 32 * 1024 * 1024);
 /// When something cannot be read or written. What was done stays, for the next run.
 pub fn run(from: &mut Origin, to: &Path, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     let maildir = Maildir::create(to)?;
+    if context.is_below {
+        // Says that this is a folder of a Maildir++, and its quota the root's.
+        let marker = to.join("maildirfolder");
+        File::create(&marker).at("create", &marker)?;
+    }
     let job = begin(&maildir, context)?;
     let there = delivered(&maildir, &job)?;
     let quoting = match from {

@@ -20,10 +20,10 @@ use super::report::Note;
 use super::state::{beside, sync_above};
 
 /// What the file is called while it grows.
-const PART: &str = ".mailconv-part";
+pub const PART: &str = ".mailconv-part";
 
 /// After so many octets what was written is synced, and the state with it.
-const STEP: u64 = 64 * 1024 * 1024;
+const STEP: u64 = 8 * 1024 * 1024;
 
 /// A message that is empty of a sender has this one.
 const NOBODY: &[u8] = b"MAILER-DAEMON";
@@ -46,10 +46,14 @@ pub fn run(from: &mut Origin, to: &Path, dialect: Dialect, context: &mut Context
     }
     let mut target = Target::open(part, context.progress().end)?;
     let mut base = from.base();
-    let keeps = matches!(from, Origin::Mbox { .. });
-    let quoting = match from {
-        Origin::Mbox { dialect, .. } => Some(*dialect),
-        Origin::Maildir(_) => None,
+    let (quoting, from_internal) = match from {
+        Origin::Mbox { dialect, survey, .. } => (Some(*dialect), Some(survey.internal)),
+        Origin::Maildir(_) => (None, None),
+    };
+    // An mbox says itself what is known of it, but for an internal message, which goes.
+    let keeps = |number| match from_internal {
+        None => false,
+        Some(internal) => !internal || number > 1,
     };
     let (mut letters, mut number) = (from.letters()?, 0);
     while number < context.progress().done && letters.skip()? {
@@ -63,7 +67,7 @@ pub fn run(from: &mut Origin, to: &Path, dialect: Dialect, context: &mut Context
             Next::Gone { at } => context.note(&at, Note::Skipped, 1, "it was removed while this went on")?,
             Next::Letter(letter) => {
                 let base = if number == 1 { base.take() } else { None };
-                let says = if keeps { Says::Anything } else { Says::This(base.as_ref()) };
+                let says = if keeps(number) { Says::Anything } else { Says::This(base.as_ref()) };
                 let written = write(&letter, says, dialect, quoting, &mut target, context)?;
                 context.message(written);
             }
@@ -77,13 +81,24 @@ pub fn run(from: &mut Origin, to: &Path, dialect: Dialect, context: &mut Context
     }
     target.sync()?;
     let end = target.at;
+    let unsaid = u64::from(end == 0 && base.is_some());
+    context.note("", Note::Uids, unsaid, "an empty file cannot hold a UIDVALIDITY")?;
     context.source_is_unchanged(from)?;
     context.save(|progress| (progress.done, progress.end, progress.complete) = (number, end, true))?;
     finish(&target.path, to, context)
 }
 
-/// Gives the file its name. Another that has it meanwhile is not replaced.
 fn finish(part: &Path, to: &Path, context: &mut Context<'_, '_>) -> Result<(), Failure> {
+    place(part, to)?;
+    context.save(|progress| progress.finished = true)
+}
+
+/// Gives a file that is whole its name, onto stable storage. Another that has it is not replaced. What was done in part is completed.
+///
+/// # Errors
+///
+/// When there is another, or that fails.
+pub fn place(part: &Path, to: &Path) -> Result<(), Failure> {
     if part.symlink_metadata().is_ok() {
         match fs::hard_link(part, to) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && !is_same(part, to) => {
@@ -99,8 +114,7 @@ fn finish(part: &Path, to: &Path, context: &mut Context<'_, '_>) -> Result<(), F
             fs::remove_file(part).at("remove", part)?;
         }
     }
-    sync_above(to)?;
-    context.save(|progress| progress.finished = true)
+    sync_above(to)
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {
@@ -124,15 +138,21 @@ pub fn discard(to: &Path) -> Result<(), Failure> {
 
 /// The file that grows.
 #[derive(Debug)]
-struct Target {
-    path: PathBuf,
+pub struct Target {
+    /// Its path.
+    pub path: PathBuf,
     file: BufWriter<File>,
-    at: u64,
+    /// Octets so far.
+    pub at: u64,
 }
 
 impl Target {
     /// Cuts it where it was synced last.
-    fn open(path: PathBuf, end: u64) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened or cut.
+    pub fn open(path: PathBuf, end: u64) -> Result<Self, Failure> {
         let mut options = OpenOptions::new();
         let mut file =
             options.write(true).create(true).truncate(false).mode(0o600).open(&path).at("create", &path)?;
@@ -141,12 +161,22 @@ impl Target {
         Ok(Self { path, file: BufWriter::with_capacity(256 * 1024, file), at: end })
     }
 
-    fn add(&mut self, octets: &[u8]) -> Result<(), Failure> {
+    /// Writes octets at its end.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be written.
+    pub fn add(&mut self, octets: &[u8]) -> Result<(), Failure> {
         self.at += octets.len() as u64;
         self.file.write_all(octets).at("write", &self.path)
     }
 
-    fn sync(&mut self) -> Result<(), Failure> {
+    /// Brings it onto stable storage.
+    ///
+    /// # Errors
+    ///
+    /// When that fails.
+    pub fn sync(&mut self) -> Result<(), Failure> {
         self.file.flush().at("write", &self.path)?;
         self.file.get_ref().sync_all().at("sync", &self.path)
     }

@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 
 use super::failure::{At, Failure};
 use super::source::{Kind, directory, is_beside, kind};
+use super::utf7;
 
 /// A folder that was found.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Found {
-    /// Its name, from the root down; none at all for the inbox.
+    /// Its name, from the root down, in UTF-8 where it is text; none at all for the inbox.
     pub name: Vec<Vec<u8>>,
     /// Where it is.
     pub path: PathBuf,
@@ -60,13 +61,14 @@ pub fn read(path: &Path) -> Result<Tree, Failure> {
         Kind::Maildir => {
             tree.folders.push(Found { name: Vec::new(), path: path.to_owned(), kind: Kind::Maildir });
             tree.dotted(path)?;
-            tree.nested(path, &[], 0)?;
+            tree.nested(path, &[], 0, false)?;
         }
         Kind::Folders => {
             tree.dotted(path)?;
-            tree.nested(path, &[], 0)?;
+            tree.nested(path, &[], 0, false)?;
         }
     }
+    tree.folders.iter_mut().flat_map(|found| &mut found.name).for_each(|component| *component = utf7::decode(component));
     tree.folders.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(tree)
 }
@@ -87,12 +89,15 @@ impl Tree {
     }
 
     /// Directories in directories, of Maildirs and mboxes.
-    fn nested(&mut self, above: &Path, name: &[Vec<u8>], depth: usize) -> Result<(), Failure> {
+    fn nested(&mut self, above: &Path, name: &[Vec<u8>], depth: usize, is_within_maildir: bool) -> Result<(), Failure> {
         let is_maildir_here = is_maildir(above);
+        let is_within_maildir = is_within_maildir || is_maildir_here;
         for (component, path) in directory(above)? {
             let metadata = path.symlink_metadata().at("look at", &path)?;
-            let is_own = is_maildir_here && (!metadata.is_dir() || [&b"cur"[..], b"new", b"tmp"].contains(&component.as_slice()));
-            if is_own || is_beside(&component) {
+            let is_own = is_maildir_here && [&b"cur"[..], b"new", b"tmp"].contains(&component.as_slice());
+            // Within Maildirs nothing but Maildirs is mail.
+            let is_other = is_within_maildir && !metadata.is_dir();
+            if is_own || is_other || is_beside(&component) {
                 continue;
             }
             if metadata.is_dir() {
@@ -105,7 +110,7 @@ impl Tree {
                     self.skipped.push((path, "it lies too deep"));
                     continue;
                 }
-                self.nested(&path, &name, depth + 1)?;
+                self.nested(&path, &name, depth + 1, is_within_maildir)?;
             } else {
                 self.file(&component, path, name)?;
             }
@@ -146,6 +151,7 @@ pub fn maildir_path(root: &Path, name: &[Vec<u8>], layout: Layout) -> (PathBuf, 
     let name = without_inbox(name);
     let fitting: Vec<Vec<u8>> = name.iter().map(|component| fit(component, layout)).collect();
     let changed = fitting != name;
+    let fitting: Vec<Vec<u8>> = fitting.iter().map(|component| utf7::encode(component)).collect();
     let path = match layout {
         _ if name.is_empty() => root.to_owned(),
         Layout::FileSystem => fitting.iter().fold(root.to_owned(), |path, component| path.join(os(component))),
