@@ -128,7 +128,7 @@ fn each_dialect_is_listed_as_its_writer_meant_it() {
     let line = "From a@b Thu Jan  1 00:00:00 1970\n";
     let meant = "Subject: x\n\nFrom me\n>From you\n>>From them\n";
     let rd = "Subject: x\n\n>From me\n>>From you\n>>>From them\n";
-    let length = "Content-Length: 31\n";
+    let length = "Content-Length: 30\n";
     site.write("rd", format!("{line}{rd}\n{line}{rd}\n").as_bytes());
     site.write("cl2", format!("{line}{length}{meant}\n{line}{length}{meant}").as_bytes());
     site.write("plain", format!("{line}Subject: x\n\nhello\n").as_bytes());
@@ -286,7 +286,7 @@ fn damage_to_a_mailbox_is_found_where_it_is() {
         ("mixed", format!("{one}{}", one.replace('\n', "\r\n")), vec![("mixed-line-ends", (len + line.len()).into())]),
         ("torn", format!("{one}{line}Content-Length: 99\n\nhello\n"), vec![("torn", len.into())]),
         ("cut", format!("{one}{line}Subject: x\n\nhel"), vec![("no-final-line-end", (len + line.len() + 15).into())]),
-        ("header", format!("{one}{line}Subj"), vec![("torn", len.into()), ("no-final-line-end", (len + line.len() + 4).into())]),
+        ("header", format!("{one}{line}Subject: x"), vec![("torn", len.into()), ("no-final-line-end", (len + line.len() + 10).into())]),
         ("uids", format!("{line}X-IMAPbase: 1 9\nX-UID: 3\n\n\n{line}X-UID: 3\n\n\n"), vec![("uids", Value::Null)]),
         ("other", "hello\n".to_owned(), vec![("no-mbox", Value::Null)]),
     ] {
@@ -385,7 +385,7 @@ fn large(messages: usize) -> Vec<u8> {
     let mut all = Vec::new();
     for number in 1..=messages {
         let base = if number == 1 { format!("X-IMAPbase: 1700000000 {messages:010}\n") } else { String::new() };
-        let header = format!("From a@b Thu Jan  1 00:00:00 1970\n{base}X-UID: {number}\nStatus: O\nSubject: {number}\n\n");
+        let header = format!("From a@b Thu Jan  1 00:00:00 1970\nReturn-Path: <a@b>\n{base}X-UID: {number}\nStatus: O\nSubject: {number}\n\n");
         all.extend([header.as_bytes(), body.as_bytes(), b"\n"].concat());
     }
     all
@@ -426,7 +426,7 @@ fn interrupted(site: &Site, words: &[&str], state: &str) -> usize {
 #[test]
 fn what_was_killed_is_gone_on_with_and_nothing_is_doubled_or_lost() {
     let site = Site::new();
-    site.write("large", &large(2_500));
+    site.write("large", &large(1_200));
     let before = site.messages(&["large"]);
     let times = interrupted(&site, &["convert", "large", "Maildir"], "Maildir.mailconv");
     assert!(times >= 2, "killed {times} times");
@@ -435,7 +435,7 @@ fn what_was_killed_is_gone_on_with_and_nothing_is_doubled_or_lost() {
 
     let times = interrupted(&site, &["convert", "Maildir", "again"], "again.mailconv");
     assert!(times >= 1, "killed {times} times");
-    assert_eq!(fs::read(site.path("again")).unwrap(), fs::read(site.path("large")).unwrap());
+    assert!(fs::read(site.path("again")).unwrap() == fs::read(site.path("large")).unwrap(), "octet for octet");
     assert_eq!(fs::read_dir(site.0.path()).unwrap().count(), 3, "nothing is left beside");
 }
 
@@ -513,18 +513,35 @@ fn names_that_are_no_text_are_listed_without_loss() {
     assert_eq!(site.list(&["m"])[0]["at"], serde_json::json!({ "base64": "MS7/Lmg=" }));
 }
 
+/// Lines that mean something to this program, and parts of lines.
+const PIECES: [&[u8]; 18] = [
+    b"From a@b Thu Jan  1 00:00:00 1970\n",
+    b"From \n",
+    b"\n",
+    b"\r\n",
+    b">From x\n",
+    b"From x\n",
+    b"Content-Length: 9\n",
+    b"Status: RO\n",
+    b"X-UID: 3\n",
+    b"X-IMAPbase: 1 5\n",
+    b"X-IMAP: 1 2\n",
+    b"Subject: DON'T DELETE THIS MESSAGE\n",
+    b"X-Mailconv: 2 unended\n",
+    b"X-Mailconv-Was-Status: R\n",
+    b"\0\xff",
+    b"\xef\xbb\xbf",
+    b"x",
+    b"Subject: x\n",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     /// Whatever a file holds, it is refused or listed, and what is listed survives.
     #[test]
     fn any_octets_are_read_without_harm_and_what_is_found_is_kept(
-        pieces in proptest::collection::vec(prop_oneof![
-            Just(&b"From a@b Thu Jan  1 00:00:00 1970\n"[..]), Just(b"From \n"), Just(b"\n"), Just(b"\r\n"), Just(b">From x\n"), Just(b"From x\n"),
-            Just(b"Content-Length: 9\n"), Just(b"Status: RO\n"), Just(b"X-UID: 3\n"), Just(b"X-IMAPbase: 1 5\n"), Just(b"X-IMAP: 1 2\n"),
-            Just(b"Subject: DON'T DELETE THIS MESSAGE\n"), Just(b"X-Mailconv: 2 unended\n"), Just(b"X-Mailconv-Was-Status: R\n"), Just(b"\0\xff"),
-            Just(b"\xef\xbb\xbf"), Just(b"x"), Just(b"Subject: x\n"),
-        ], 0..24),
+        pieces in proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..24),
     ) {
         let site = Site::new();
         site.write("any", &[b"From a@b Thu Jan  1 00:00:00 1970\n", pieces.concat().as_slice()].concat());
@@ -532,8 +549,13 @@ proptest! {
         for words in [&["list", "odd"][..], &["check", "odd"], &["count", "odd"]] {
             prop_assert!([0, 1, 65].contains(&site.run(words).status));
         }
+        let converted = site.run(&["convert", "any", "m"]);
+        prop_assert_eq!(converted.status == 65, converted.out.contains("left out") || !converted.err.is_empty(), "{}", converted.err);
+        if !converted.err.is_empty() {
+            // No message begins there.
+            return Ok(());
+        }
         let before = site.messages(&["any"]);
-        site.ok(&["convert", "any", "m"]);
         let kept = |all: Vec<[Value; 5]>| all.into_iter().map(|[sha256, len, ..]| [sha256, len]).collect::<Vec<_>>();
         prop_assert_eq!(kept(site.messages(&["m"])), kept(before.clone()));
         for dialect in ["mboxrd", "mboxcl2"] {
