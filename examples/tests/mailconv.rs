@@ -164,7 +164,8 @@ fn flags_keywords_and_uids_are_listed_and_the_internal_message_is_not() {
     for ([.., flags, keywords, uid], (number, marks, words)) in all.iter().zip(expected) {
         assert_eq!((uid, flags, keywords), (&number.into(), &marks.into(), &words.into()));
     }
-    let internal = b"From MAILER-DAEMON Thu Jan  1 00:00:00 1970\nSubject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\n\
+    let internal =
+        b"From MAILER-DAEMON Thu Jan  1 00:00:00 1970\nSubject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\n\
         X-IMAP: 1700000000 0000000003\nStatus: RO\n\nThis text is part of the internal format.\n\n";
     let mozilla = b"From - Thu Jan  1 00:00:00 1970\nX-Mozilla-Status: 0005\nX-Mozilla-Status2: 00000000\nX-Mozilla-Keys: a\xff b\n\nx\n";
     site.write("odd", &[&internal[..], &mozilla[..]].concat());
@@ -200,7 +201,11 @@ fn a_mailbox_becomes_a_maildir_and_again_a_mailbox_and_nothing_is_lost() {
 #[test]
 fn a_maildir_becomes_a_mailbox_of_each_dialect_and_again_a_maildir_octet_for_octet() {
     let site = Site::new();
-    let messages: [&[u8]; 10] = [
+    let messages: [&[u8]; 14] = [
+        b"",
+        b"all text\nStatus: R\nFrom me",
+        b" From a folded line\nSubject: RO\n\nx\n",
+        b">From you: no field\n",
         b"Subject: a\r\n\r\nFrom me\r\n>From you\r\n\r\n\r\n",
         b"Status: RO\nX-UID: 99\nX-IMAPbase: 5 6\nContent-Length: 1\n\nsomebody else's fields\n",
         b"Subject: no end",
@@ -214,7 +219,7 @@ fn a_maildir_becomes_a_mailbox_of_each_dialect_and_again_a_maildir_octet_for_oct
     ];
     for (number, message) in messages.iter().enumerate() {
         let flags = ["FS", "", "RST", "Sa", "P"][number % 5];
-        site.write(&format!("m/cur/170000000{number}.M1P1.host:2,{flags}"), message);
+        site.write(&format!("m/cur/17000000{number:02}.M1P1.host:2,{flags}"), message);
     }
     site.write("m/dovecot-keywords", b"0 urgent\n");
     fs::create_dir_all(site.path("m/new")).unwrap();
@@ -263,7 +268,10 @@ fn each_message_goes_into_a_file() {
     assert_eq!(site.ok(&["split", "rich", "out"]), "3 messages\n");
     let files: Vec<_> = (1..=3).map(|number| fs::read(site.path(&format!("out/{number:06}.eml"))).unwrap()).collect();
     let hashes: Vec<_> = files.iter().map(|file| sha256(file)).collect();
-    assert_eq!(hashes, site.list(&["rich"]).iter().map(|message| message["sha256"].as_str().unwrap().to_owned()).collect::<Vec<_>>());
+    assert_eq!(
+        hashes,
+        site.list(&["rich"]).iter().map(|message| message["sha256"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    );
     let again = site.run(&["split", "rich", "out"]);
     assert_eq!(again.status, 74, "nothing is replaced: {}", again.err);
 }
@@ -279,14 +287,26 @@ fn damage_to_a_mailbox_is_found_where_it_is() {
         ("empty", String::new(), vec![]),
         ("mark", format!("\u{feff}{one}"), vec![("byte-order-mark", 0.into())]),
         ("junk", format!("junk\n\n{one}"), vec![("junk", 0.into())]),
-        ("nuls", format!("{one}{line}\n\0\0\0x\0\n"), vec![("nul", (len + line.len() + 1).into()), ("nul", (len + line.len() + 5).into())]),
+        (
+            "nuls",
+            format!("{one}{line}\n\0\0\0x\0\n"),
+            vec![("nul", (len + line.len() + 1).into()), ("nul", (len + line.len() + 5).into())],
+        ),
         ("blank", format!("{line}Subject: x\n\nhello\n{one}"), vec![("no-blank-line", (len - 1).into())]),
-        ("text", format!("{one}hello\nFrom a@b Thu Jan  1 00:00:00 1970\nhello\n"), vec![("taken-as-text", (len + 6).into())]),
+        (
+            "text",
+            format!("{one}hello\nFrom a@b Thu Jan  1 00:00:00 1970\nhello\n"),
+            vec![("taken-as-text", (len + 6).into())],
+        ),
         ("length", format!("{line}Content-Length: 3\n\nhello\n\n{one}"), vec![("wrong-length", 0.into())]),
         ("mixed", format!("{one}{}", one.replace('\n', "\r\n")), vec![("mixed-line-ends", (len + line.len()).into())]),
         ("torn", format!("{one}{line}Content-Length: 99\n\nhello\n"), vec![("torn", len.into())]),
         ("cut", format!("{one}{line}Subject: x\n\nhel"), vec![("no-final-line-end", (len + line.len() + 15).into())]),
-        ("header", format!("{one}{line}Subject: x"), vec![("torn", len.into()), ("no-final-line-end", (len + line.len() + 10).into())]),
+        (
+            "header",
+            format!("{one}{line}Subject: x"),
+            vec![("torn", len.into()), ("no-final-line-end", (len + line.len() + 10).into())],
+        ),
         ("uids", format!("{line}X-IMAPbase: 1 9\nX-UID: 3\n\n\n{line}X-UID: 3\n\n\n"), vec![("uids", Value::Null)]),
         ("other", "hello\n".to_owned(), vec![("no-mbox", Value::Null)]),
     ] {
@@ -385,7 +405,9 @@ fn large(messages: usize) -> Vec<u8> {
     let mut all = Vec::new();
     for number in 1..=messages {
         let base = if number == 1 { format!("X-IMAPbase: 1700000000 {messages:010}\n") } else { String::new() };
-        let header = format!("From a@b Thu Jan  1 00:00:00 1970\nReturn-Path: <a@b>\n{base}X-UID: {number}\nStatus: O\nSubject: {number}\n\n");
+        let header = format!(
+            "From a@b Thu Jan  1 00:00:00 1970\nReturn-Path: <a@b>\n{base}X-UID: {number}\nStatus: O\nSubject: {number}\n\n"
+        );
         all.extend([header.as_bytes(), body.as_bytes(), b"\n"].concat());
     }
     all
@@ -491,7 +513,15 @@ fn trees_of_mailboxes_become_trees_of_maildirs_and_again_mailboxes() {
 fn a_command_line_that_makes_no_sense_is_refused() {
     let site = Site::new();
     site.write("rich", RICH);
-    for words in [&["list"][..], &["list", "a", "b"], &["frobnicate", "a"], &["list", "--json", "a"], &["convert", "a"], &[], &["convert", "--to", "maildir", "--dialect", "mboxo", "a", "b"]] {
+    for words in [
+        &["list"][..],
+        &["list", "a", "b"],
+        &["frobnicate", "a"],
+        &["list", "--json", "a"],
+        &["convert", "a"],
+        &[],
+        &["convert", "--to", "maildir", "--dialect", "mboxo", "a", "b"],
+    ] {
         let ran = site.run(words);
         assert_eq!((ran.status, ran.out.as_str()), (64, ""), "{words:?}");
         assert!(ran.err.starts_with("mailconv: ") && ran.err.ends_with("; try --help\n"), "{}", ran.err);

@@ -175,7 +175,8 @@ impl Options {
                 "layout"
             }
             "policy" => {
-                let all = [("evidence", Policy::Evidence), ("blank", Policy::BlankRequired), ("date", Policy::DateEnough)];
+                let all =
+                    [("evidence", Policy::Evidence), ("blank", Policy::BlankRequired), ("date", Policy::DateEnough)];
                 self.reading.policy = choice(parser, &all, "--policy takes evidence, blank or date")?;
                 "policy"
             }

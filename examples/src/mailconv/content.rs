@@ -140,15 +140,18 @@ macro_rules! quoting {
 quoting!(Quote, Quoter, "Puts the `>` of a dialect in.");
 quoting!(Unquote, Unquoter, "Takes the `>` of a dialect away.");
 
-/// The first words of a message that this program has put something before. How many lines of the mailbox follow; and [`UNENDED`], if the line end at
-/// the message's end was added.
+/// The first words of a message that this program has put something before. How many lines of the mailbox follow, and [`HEADLESS`] and [`UNENDED`], in this
+/// order, where they hold.
 pub const MARKER: &[u8] = b"X-Mailconv: ";
 
-/// Behind the number in a marker.
+/// The message does not begin with a field, so that a blank line was put before it: it is all body.
+pub const HEADLESS: &[u8] = b" headless";
+
+/// The line end at the message's end was added.
 pub const UNENDED: &[u8] = b" unended";
 
 /// Octets of a marker with its line end, at most.
-const MAX_MARKER: usize = 40;
+const MAX_MARKER: usize = 48;
 
 /// Takes away what this program has put before a message, and nothing from any other.
 #[derive(Clone, Debug, Default)]
@@ -156,6 +159,7 @@ pub struct Unwrap {
     first: Vec<u8>,
     state: State,
     header: Header,
+    headless: bool,
     unended: bool,
     /// The last line end, if it may be one to leave out.
     held: Vec<u8>,
@@ -207,11 +211,11 @@ impl Unwrap {
     fn begin(&mut self, line: Option<usize>, sink: Sink<'_>) -> Result<(), Failure> {
         let first = std::mem::take(&mut self.first);
         let (line, rest) = first.split_at_checked(line.map_or(0, |end| end + 1)).unwrap_or_default();
-        let Some((lines, unended)) = marker(line) else {
+        let Some((lines, headless, unended)) = marker(line) else {
             self.state = State::Plain;
             return sink(&first);
         };
-        (self.state, self.unended) = (State::Wrapped(lines), unended);
+        (self.state, self.headless, self.unended) = (State::Wrapped(lines), headless, unended);
         self.unwrap(rest, sink)
     }
 
@@ -230,6 +234,7 @@ impl Unwrap {
                 self.state = State::Wrapped(left - u64::from(piece.octets.ends_with(b"\n")));
                 Ok(())
             }
+            Part::Blank if std::mem::take(&mut self.headless) => Ok(()),
             part => {
                 self.state = State::Wrapped(0);
                 let octets = if part == Part::Was && piece.begins { piece.octets.get(WAS.len()..) } else { None };
@@ -251,16 +256,20 @@ impl Unwrap {
     }
 }
 
-/// What a marker says: lines, and whether the line end at the end was added.
-fn marker(line: &[u8]) -> Option<(u64, bool)> {
+/// What a marker says: lines, whether there is a blank line behind them, and whether the line end at the end was added.
+fn marker(line: &[u8]) -> Option<(u64, bool, bool)> {
     let text = line.strip_prefix(MARKER)?.strip_suffix(b"\n")?;
     let text = text.strip_suffix(b"\r").unwrap_or(text);
-    let (number, unended) = match text.strip_suffix(UNENDED) {
-        Some(number) => (number, true),
-        None => (text, false),
-    };
+    let (text, unended) = without(text, UNENDED);
+    let (number, headless) = without(text, HEADLESS);
     let digits = (1..=3).contains(&number.len()) && number.iter().all(u8::is_ascii_digit);
-    Some((std::str::from_utf8(number).ok().filter(|_| digits)?.parse().ok()?, unended))
+    let number = std::str::from_utf8(number).ok().filter(|_| digits)?.parse().ok()?;
+    Some((number, headless, unended))
+}
+
+/// What stands before `word`, and whether it was there.
+fn without<'t>(text: &'t [u8], word: &[u8]) -> (&'t [u8], bool) {
+    text.strip_suffix(word).map_or((text, false), |before| (before, true))
 }
 
 #[cfg(test)]
@@ -291,6 +300,7 @@ mod tests {
             ("X-Mailconv: 0\nX-Mailconv-Was-Status: R\n folded\nA: b\n\n\n", "Status: R\n folded\nA: b\n\n\n"),
             ("X-Mailconv: 1 unended\r\nStatus: O\r\n\r\nx\r\n", "\r\nx"),
             ("X-Mailconv: 0 unended\n", ""),
+            ("X-Mailconv: 1 headless unended\nStatus: O\n\n X-Mailconv-Was-a:\n\n", " X-Mailconv-Was-a:\n"),
             ("X-Mailconv: many\n\n", "X-Mailconv: many\n\n"),
         ] {
             for size in [1, 2, 5, 999] {

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use postrider_mbox::{Dialect, Policy};
 
+use super::context::Context;
 use super::failure::{At, Failure};
 use super::origin::Origin;
-use super::context::Context;
 use super::progress::Bar;
 use super::report::{Details, Note, Totals};
 use super::source::Kind;
-use super::state::State;
+use super::state::{State, create_directories};
 use super::tree::{self, Found, Layout, Tree};
 use super::{failure, list, to_maildir, to_mbox};
 
@@ -150,7 +150,7 @@ fn begin(task: &Task, format: Format, pairs: &[Pair]) -> Result<(), Failure> {
         }
     }
     if let Some(above) = task.to.parent().filter(|above| !above.as_os_str().is_empty()) {
-        fs::create_dir_all(above).at("create", above)?;
+        create_directories(above)?;
     }
     Ok(())
 }

@@ -17,7 +17,12 @@ use super::tree;
 /// # Errors
 ///
 /// When something is no mailbox, or cannot be read, or standard output cannot be written to.
-pub fn run(paths: &[PathBuf], policy: Policy, out: &mut dyn Write, complain: &mut dyn FnMut(&Failure)) -> Result<(), Failure> {
+pub fn run(
+    paths: &[PathBuf],
+    policy: Policy,
+    out: &mut dyn Write,
+    complain: &mut dyn FnMut(&Failure),
+) -> Result<(), Failure> {
     let (mut sum, mut failed) = (0, None);
     for path in paths {
         let count = match of(path, policy) {

@@ -4,10 +4,11 @@
 //! |---|---|
 //! | the message as it is | its own fields say what is to be said of it, or nothing is to be said |
 //! | a marker, fields of the mailbox, and the message with fields of these names renamed | they say something else, or a line end has to be added |
+//! | the same, with a blank line before the message | it does not begin with a field: it is all body |
 
 use postrider_mbox::Dialect;
 
-use super::content::{Content, MARKER, Quote, Sink, UNENDED};
+use super::content::{Content, HEADLESS, MARKER, Quote, Sink, UNENDED};
 use super::failure::Failure;
 use super::header::{Header, Name, Part, Piece, WAS};
 use super::notes::{Base, Fields, Mark, Notes};
@@ -24,6 +25,10 @@ pub struct Draft {
     /// Octets of its body, as they would be stored.
     stored_body: u64,
     has_body: bool,
+    /// Octets of all of it, as they would be stored.
+    stored: u64,
+    /// It does not begin with a field or a blank line, as readers of mbox files want it to.
+    headless: bool,
     crlf: bool,
     /// The last octet.
     last: Option<u8>,
@@ -58,15 +63,21 @@ impl Draft {
     ///
     /// When it cannot be read.
     pub fn new(content: &dyn Content, dialect: Dialect) -> Result<Self, Failure> {
-        let (mut draft, mut header, mut body) = (Self::default(), Header::default(), Body::new(dialect));
+        let (mut draft, mut header) = (Self::default(), Header::default());
+        let (mut body, mut all) = (Body::new(dialect), Body::new(dialect));
         content.read(&mut |octets| {
             draft.look(octets);
+            all.add(octets)?;
             header.add(octets, &mut |piece| draft.piece(piece, &mut body))
         })?;
         header.finish(&mut |piece| draft.piece(piece, &mut body))?;
-        draft.stored_body = body.finish()?;
+        draft.headless = !draft.first.is_empty() && !begins_as_message(&draft.first);
+        draft.stored = all.finish()?;
+        draft.stored_body = if draft.headless { draft.stored } else { body.finish()? };
+        draft.has_body |= draft.headless;
         draft.marked = draft.first.starts_with(MARKER);
-        draft.crlf = memchr::memchr(b'\n', &draft.first).is_some_and(|at| draft.first.get(..at).is_some_and(|line| line.ends_with(b"\r")));
+        draft.crlf = memchr::memchr(b'\n', &draft.first)
+            .is_some_and(|at| draft.first.get(..at).is_some_and(|line| line.ends_with(b"\r")));
         Ok(draft)
     }
 
@@ -127,7 +138,7 @@ impl Draft {
         let unended = self.last.is_some_and(|last| last != b'\n');
         // The length says already where the message ends.
         let unended_marker = unended && length.is_none();
-        let wrapped = unended_marker || self.marked || !self.fits(notes, says, length);
+        let wrapped = unended_marker || self.headless || self.marked || !self.fits(notes, says, length);
         sink(line)?;
         sink(line_end.as_bytes())?;
         let renamed = if wrapped {
@@ -173,17 +184,23 @@ impl Draft {
         };
         let lines = notes.lines(base, length, line_end);
         let mut front = [MARKER, lines.len().to_string().as_bytes()].concat();
-        if unended {
-            front.extend_from_slice(UNENDED);
+        for (word, holds) in [(HEADLESS, self.headless), (UNENDED, unended)] {
+            front.extend_from_slice(if holds { word } else { b"" });
         }
         front.extend_from_slice(line_end.as_bytes());
         front.extend(lines.concat());
+        if self.headless {
+            front.extend_from_slice(line_end.as_bytes());
+        }
         front
     }
 
     /// Writes the message with something before it. Whether a field of it was renamed.
     fn wrapped(&self, content: &dyn Content, front: &[u8], dialect: Dialect, sink: Sink<'_>) -> Result<bool, Failure> {
         sink(front)?;
+        if self.headless {
+            return quote(content, dialect, sink).map(|()| false);
+        }
         let (mut header, mut quote, mut renamed) = (Header::default(), Quote::new(dialect), false);
         let mut piece = |piece: Piece<'_>, quote: &mut Quote| {
             let of_the_mailbox = match piece.part {
@@ -205,6 +222,13 @@ impl Draft {
 
 /// Octets at the front of a message that are looked at.
 const MAX_FIRST: usize = 998;
+
+/// Whether a message begins with a field or a blank line.
+fn begins_as_message(first: &[u8]) -> bool {
+    let name = first.iter().take_while(|octet| matches!(octet, b'!'..=b'9' | b';'..=b'~')).count();
+    let is_field = name > 0 && first.get(name) == Some(&b':');
+    is_field || first.starts_with(b"\n") || first.starts_with(b"\r\n")
+}
 
 /// Writes a message and nothing else.
 fn quote(content: &dyn Content, dialect: Dialect, sink: Sink<'_>) -> Result<(), Failure> {

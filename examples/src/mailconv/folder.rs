@@ -104,9 +104,10 @@ impl Item {
         let file = self.message.open()?;
         let path = self.message.path();
         let metadata = file.metadata().at("look at", &path)?;
-        let modified = metadata.modified().ok().and_then(|time| {
-            jiff::Timestamp::try_from(time).ok().map(jiff::Timestamp::as_second)
-        });
+        let modified = metadata
+            .modified()
+            .ok()
+            .and_then(|time| jiff::Timestamp::try_from(time).ok().map(jiff::Timestamp::as_second));
         Ok(OpenItem { file, path, len: metadata.len(), modified: modified.unwrap_or(0) })
     }
 }

@@ -23,7 +23,9 @@ pub fn run(path: &Path, policy: Policy, dialect: Option<Dialect>, out: &mut dyn 
     match kind(path)? {
         Kind::Mbox => mbox(&Mbox::open(path, policy)?, dialect, out),
         Kind::Maildir => maildir(Folder::open(path)?, out),
-        Kind::Folders => Err(Failure::NotMailbox { path: path.to_owned(), what: "a directory of folders: list them one by one" }),
+        Kind::Folders => {
+            Err(Failure::NotMailbox { path: path.to_owned(), what: "a directory of folders: list them one by one" })
+        }
     }
 }
 
@@ -66,8 +68,7 @@ fn evidence(entry: &Entry, object: &mut Map<String, Value>) {
     if entry.end.length == Length::Wrong {
         object.insert("length".to_owned(), json!("wrong"));
     }
-    let doubts: Vec<_> =
-        entry.doubts.iter().map(|doubt| json!({ "at": doubt.at, "what": what(doubt.what) })).collect();
+    let doubts: Vec<_> = entry.doubts.iter().map(|doubt| json!({ "at": doubt.at, "what": what(doubt.what) })).collect();
     if !doubts.is_empty() {
         object.insert("doubts".to_owned(), Value::Array(doubts));
     }

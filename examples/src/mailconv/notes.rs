@@ -216,9 +216,16 @@ impl Fields {
             words(value).filter(|word| is_keyword(word)).for_each(|word| notes.keyword(word));
         }
         if let Some(status) = self.all(Name::MozillaStatus).find_map(hexadecimal) {
-            let marks = [(0x1, Mark::Seen), (0x2, Mark::Answered), (0x4, Mark::Flagged), (0x8, Mark::Deleted), (0x1000, Mark::Passed)];
+            let marks = [
+                (0x1, Mark::Seen),
+                (0x2, Mark::Answered),
+                (0x4, Mark::Flagged),
+                (0x8, Mark::Deleted),
+                (0x1000, Mark::Passed),
+            ];
             notes.marks.extend(marks.into_iter().filter(|(bit, _)| status & bit != 0).map(|(_, mark)| mark));
-            let is_new = self.all(Name::MozillaStatus2).find_map(hexadecimal).is_some_and(|status| status & 0x1_0000 != 0);
+            let is_new =
+                self.all(Name::MozillaStatus2).find_map(hexadecimal).is_some_and(|status| status & 0x1_0000 != 0);
             if !is_new && !self.has(Name::Status) {
                 notes.marks.insert(Mark::Old);
             }
@@ -285,19 +292,28 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let read = fields(&[(Name::XUid, "7"), (Name::Status, "ROU"), (Name::XStatus, "AFTDZ"), (Name::XKeywords, "b $forwarded a")]).notes();
+        let read = fields(&[
+            (Name::XUid, "7"),
+            (Name::Status, "ROU"),
+            (Name::XStatus, "AFTDZ"),
+            (Name::XKeywords, "b $forwarded a"),
+        ])
+        .notes();
         assert_eq!(
             words_of(&read),
             ["seen", "old", "answered", "flagged", "draft", "deleted", "passed", "status:U", "x-status:Z"]
         );
-        let lines = read.lines(Some(&Base { uid_validity: 5, uid_last: 9, keywords: BTreeSet::new() }), Some(3), "\n").concat();
+        let lines =
+            read.lines(Some(&Base { uid_validity: 5, uid_last: 9, keywords: BTreeSet::new() }), Some(3), "\n").concat();
         let text = "X-IMAPbase: 0000000005 0000000009\nX-UID: 7\nStatus: ROU\nX-Status: AFTDZ\nX-Keywords: $Forwarded a b\nContent-Length: 3\n";
         assert_eq!(String::from_utf8(lines).unwrap(), text);
     }
 
     #[test]
     fn mozilla_s_numbers_are_marks() {
-        let marks = |status, status2| words_of(&fields(&[(Name::MozillaStatus, status), (Name::MozillaStatus2, status2)]).notes());
+        let marks = |status, status2| {
+            words_of(&fields(&[(Name::MozillaStatus, status), (Name::MozillaStatus2, status2)]).notes())
+        };
         assert_eq!(marks("1007", "00000000"), ["seen", "old", "answered", "flagged", "passed"]);
         assert_eq!(marks("0008", "00010000"), ["deleted"]);
         assert_eq!(marks("zz", ""), [""; 0]);

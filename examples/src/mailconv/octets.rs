@@ -27,7 +27,10 @@ pub fn hex(octets: &[u8]) -> String {
 /// Octets on one line of a terminal: what could move the cursor is escaped.
 #[must_use]
 pub fn shown(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    String::from_utf8_lossy(octets)
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }
 
 #[cfg(test)]

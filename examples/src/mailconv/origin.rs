@@ -25,6 +25,8 @@ pub enum Origin {
         survey: Box<Survey>,
         /// How it is read.
         dialect: Dialect,
+        /// Whether a `>` that is taken away may have been there from the start.
+        is_doubtful: bool,
     },
     /// A Maildir.
     Maildir(Box<Folder>),
@@ -75,8 +77,14 @@ impl Origin {
         }
         let mbox = Box::new(Mbox::open_locked(path, policy)?);
         let survey = Box::new(mbox.survey()?);
+        let unquotes_once = |dialect| matches!(dialect, Dialect::Mboxo | Dialect::Mboxcl);
+        let is_doubtful = match dialect {
+            Some(dialect) => unquotes_once(dialect),
+            // Nothing that only mboxrd explains was seen.
+            None => unquotes_once(survey.detected.dialect) || survey.evidence.requoted == 0,
+        };
         let dialect = dialect.unwrap_or(survey.detected.dialect);
-        Ok(Self::Mbox { mbox, survey, dialect })
+        Ok(Self::Mbox { mbox, survey, dialect, is_doubtful: is_doubtful && dialect != Dialect::Mboxcl2 })
     }
 
     /// What tells its present state from others: of a Maildir, the base names of its messages and their order.
@@ -93,6 +101,12 @@ impl Origin {
                 format!("{} messages, {}", folder.items.len(), octets::hex(&hash.finalize()))
             }
         }
+    }
+
+    /// Whether a `>` that is taken away may have been there from the start.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self, Self::Mbox { is_doubtful: true, .. })
     }
 
     /// What it says of itself.
@@ -130,9 +144,17 @@ impl Origin {
     /// When it cannot be read.
     pub fn letters(&mut self) -> Result<Letters<'_>, Failure> {
         Ok(match self {
-            Self::Mbox { mbox, survey, dialect } => {
+            Self::Mbox { mbox, survey, dialect, .. } => {
                 let entries = Box::new(mbox.entries()?);
-                Letters::Mbox { mbox, entries, dialect: *dialect, numbered: survey.numbered, number: 0, is_first: true, end: 0 }
+                Letters::Mbox {
+                    mbox,
+                    entries,
+                    dialect: *dialect,
+                    numbered: survey.numbered,
+                    number: 0,
+                    is_first: true,
+                    end: 0,
+                }
             }
             Self::Maildir(folder) => Letters::Maildir { items: folder.items.iter_mut(), step: 0 },
         })
@@ -227,10 +249,17 @@ impl<'o> Letters<'o> {
                 notes.uid = notes.uid.filter(|_| *number < *numbered);
                 *number += 1;
                 let line = unended(&entry.line).to_vec();
-                let received = FromLine::new(&line).and_then(|line| line.date()).map(postrider_mbox::Date::unix_seconds);
+                let received =
+                    FromLine::new(&line).and_then(|line| line.date()).map(postrider_mbox::Date::unix_seconds);
                 let received = received.or_else(|| date(&fields));
                 let content = Octets::Mbox(Meant(content));
-                Ok(Next::Letter(Box::new(Letter { at: entry.at.to_string(), notes, line: Some(line), received, content })))
+                Ok(Next::Letter(Box::new(Letter {
+                    at: entry.at.to_string(),
+                    notes,
+                    line: Some(line),
+                    received,
+                    content,
+                })))
             }
             Self::Maildir { items, step } => {
                 let Some(item) = items.next() else { return Ok(Next::End) };
@@ -241,7 +270,13 @@ impl<'o> Letters<'o> {
                     open => open?,
                 };
                 let (notes, received) = (item.notes.clone(), Some(content.modified));
-                Ok(Next::Letter(Box::new(Letter { at, notes, line: None, received, content: Octets::Maildir(content) })))
+                Ok(Next::Letter(Box::new(Letter {
+                    at,
+                    notes,
+                    line: None,
+                    received,
+                    content: Octets::Maildir(content),
+                })))
             }
         }
     }

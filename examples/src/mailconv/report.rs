@@ -55,19 +55,44 @@ pub enum Worth {
 impl Note {
     const ALL: [(Self, &'static str, Worth, &'static str); 14] = [
         (Self::Ambiguous, "ambiguous", Worth::Lost, "lines `>From ` that readers of this dialect take for `From `"),
-        (Self::Date, "date", Worth::Lost, "messages without a date in their `From ` line: their Date field's was taken, or the file's"),
+        (
+            Self::Date,
+            "date",
+            Worth::Lost,
+            "messages without a date in their `From ` line: their Date field's was taken, or the file's",
+        ),
         (Self::Folder, "folder", Worth::Lost, "folders that got another name"),
         (Self::Internal, "internal", Worth::Kept, "internal message of c-client: what it says was taken over"),
         (Self::Junk, "junk", Worth::LeftOut, "octets before the first message, which belong to none"),
         (Self::Keyword, "keyword", Worth::Lost, "keywords that have no place there"),
         (Self::Mark, "mark", Worth::Lost, "marks that have no place there"),
-        (Self::Recent, "recent", Worth::Lost, "messages with flags that no program had shown before: they count as shown now"),
-        (Self::Renamed, "renamed", Worth::Kept, "messages with fields renamed to X-Mailconv-Was-…, as they said something else"),
+        (
+            Self::Recent,
+            "recent",
+            Worth::Lost,
+            "messages with flags that no program had shown before: they count as shown now",
+        ),
+        (
+            Self::Renamed,
+            "renamed",
+            Worth::Kept,
+            "messages with fields renamed to X-Mailconv-Was-…, as they said something else",
+        ),
         (Self::Sender, "sender", Worth::Lost, "senders of `From ` lines that the messages themselves do not name"),
         (Self::Skipped, "skipped", Worth::LeftOut, "files left out"),
         (Self::Uids, "uids", Worth::Lost, "mailboxes whose UIDs could not be kept"),
-        (Self::Unquoted, "unquoted", Worth::Lost, "lines `>From ` taken for `From `, which may have been so from the start"),
-        (Self::Wrapped, "wrapped", Worth::Kept, "messages with fields put before them; converting back takes them away"),
+        (
+            Self::Unquoted,
+            "unquoted",
+            Worth::Lost,
+            "lines `>From ` taken for `From `, which may have been so from the start",
+        ),
+        (
+            Self::Wrapped,
+            "wrapped",
+            Worth::Kept,
+            "messages with fields put before them; converting back takes them away",
+        ),
     ];
 
     fn row(self) -> (&'static str, Worth, &'static str) {
@@ -158,7 +183,8 @@ impl<'w> Details<'w> {
     /// When standard output cannot be written to.
     pub fn sum(&mut self, folders: usize, totals: &Totals, resumed: bool) -> Result<(), Failure> {
         let text = if self.json {
-            let lossless = Note::ALL.iter().all(|(note, _, worth, _)| *worth == Worth::Kept || totals.count(*note) == 0);
+            let lossless =
+                Note::ALL.iter().all(|(note, _, worth, _)| *worth == Worth::Kept || totals.count(*note) == 0);
             format!(
                 "{}\n",
                 json!({
@@ -177,8 +203,12 @@ fn human(folders: usize, totals: &Totals, resumed: bool) -> String {
     let plural = |count: u64| if count == 1 { "" } else { "s" };
     let folders_text = if folders == 1 { String::new() } else { format!(" in {folders} folders") };
     let how = if resumed { ", with what an earlier run had done" } else { "" };
-    let mut text =
-        format!("{} message{}, {} octets{folders_text}{how}\n", totals.messages, plural(totals.messages), totals.octets);
+    let mut text = format!(
+        "{} message{}, {} octets{folders_text}{how}\n",
+        totals.messages,
+        plural(totals.messages),
+        totals.octets
+    );
     for (heading, wanted) in [("kept", Worth::Kept), ("lost", Worth::Lost), ("left out", Worth::LeftOut)] {
         for (note, _, worth, what) in Note::ALL {
             let count = totals.count(note);

@@ -164,7 +164,10 @@ impl Mbox {
             }
         }
         if all == 0 && self.len > 0 {
-            return Err(Failure::NotMailbox { path: self.path.clone(), what: "no mbox file: no line in it begins a message" });
+            return Err(Failure::NotMailbox {
+                path: self.path.clone(),
+                what: "no mbox file: no line in it begins a message",
+            });
         }
         let base = base.filter(|_| rises);
         let numbered = if base.is_some() { numbered } else { 0 };
@@ -212,7 +215,9 @@ impl Mbox {
 fn foreign(front: &[u8]) -> Option<&'static str> {
     match front {
         [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => Some("UTF-16 text, and no mbox file: convert it to UTF-8 first"),
-        [b'F', 0, b'r', 0, ..] | [0, b'F', 0, b'r', ..] => Some("UTF-16 text, and no mbox file: convert it to UTF-8 first"),
+        [b'F', 0, b'r', 0, ..] | [0, b'F', 0, b'r', ..] => {
+            Some("UTF-16 text, and no mbox file: convert it to UTF-8 first")
+        }
         [0x1F, 0x8B, ..] => Some("compressed with gzip: decompress it first"),
         [b'B', b'Z', b'h', ..] => Some("compressed with bzip2: decompress it first"),
         [0xFD, b'7', b'z', b'X', b'Z', ..] => Some("compressed with xz: decompress it first"),
@@ -236,7 +241,8 @@ pub fn is_beside(name: &[u8]) -> bool {
 /// When it cannot be read.
 pub fn directory(path: &Path) -> Result<Vec<(Vec<u8>, PathBuf)>, Failure> {
     use std::os::unix::ffi::OsStrExt;
-    let read = |entry: io::Result<fs::DirEntry>| entry.map(|entry| (entry.file_name().as_bytes().to_vec(), entry.path()));
+    let read =
+        |entry: io::Result<fs::DirEntry>| entry.map(|entry| (entry.file_name().as_bytes().to_vec(), entry.path()));
     let mut all = fs::read_dir(path).at("open", path)?.map(read).collect::<io::Result<Vec<_>>>().at("read", path)?;
     all.sort();
     Ok(all)

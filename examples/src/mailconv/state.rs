@@ -138,3 +138,22 @@ pub fn sync_above(path: &Path) -> Result<(), Failure> {
     let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(above).and_then(|directory| directory.sync_all()).at("sync", above)
 }
+
+/// Makes a directory and those above it, onto stable storage.
+///
+/// # Errors
+///
+/// When that fails.
+pub fn create_directories(path: &Path) -> Result<(), Failure> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        create_directories(above)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        created => created.at("create", path)?,
+    }
+    sync_above(path)
+}

@@ -38,11 +38,9 @@ pub fn run(from: &mut Origin, to: &Path, context: &mut Context<'_, '_>) -> Resul
     }
     let job = begin(&maildir, context)?;
     let there = delivered(&maildir, &job)?;
-    let quoting = match from {
-        Origin::Mbox { dialect, .. } => Some(*dialect),
-        Origin::Maildir(_) => None,
-    };
-    let mut batch = Batch { maildir: maildir.clone(), job, letters: maildir.keywords()?, deliveries: Vec::new(), octets: 0 };
+    let is_doubtful = from.is_doubtful();
+    let mut batch =
+        Batch { maildir: maildir.clone(), job, letters: maildir.keywords()?, deliveries: Vec::new(), octets: 0 };
     let (mut letters, mut number) = (from.letters()?, 0);
     while number < context.progress().done && letters.skip()? {
         number += 1;
@@ -55,7 +53,7 @@ pub fn run(from: &mut Origin, to: &Path, context: &mut Context<'_, '_>) -> Resul
             Next::Gone { at } => context.note(&at, Note::Skipped, 1, "it was removed while this went on")?,
             Next::Letter(letter) => {
                 let is_there = there.contains_key(&number);
-                let len = batch.add(&letter, number, quoting, is_there, context)?;
+                let len = batch.add(&letter, number, is_doubtful, is_there, context)?;
                 context.message(len);
             }
         }
@@ -175,12 +173,12 @@ impl Batch {
         &mut self,
         letter: &Letter<'_>,
         number: u64,
-        quoting: Option<Dialect>,
+        is_doubtful: bool,
         is_there: bool,
         context: &mut Context<'_, '_>,
     ) -> Result<u64, Failure> {
         let draft = Draft::new(&letter.content, Dialect::Mboxcl2)?;
-        unquoted(quoting, &draft, letter, context)?;
+        unquoted(is_doubtful, &draft, letter, context)?;
         let flags = marks(&letter.notes).with(self.keywords(letter, context)?);
         what_is_lost(letter, &draft, flags, context)?;
         if is_there {
@@ -251,7 +249,12 @@ fn read(content: &dyn Content, strip: bool, sink: Sink<'_>) -> Result<(), Failur
 }
 
 /// Notes what a Maildir has no place for.
-fn what_is_lost(letter: &Letter<'_>, draft: &Draft, flags: Flags, context: &mut Context<'_, '_>) -> Result<(), Failure> {
+fn what_is_lost(
+    letter: &Letter<'_>,
+    draft: &Draft,
+    flags: Flags,
+    context: &mut Context<'_, '_>,
+) -> Result<(), Failure> {
     let at = letter.at.as_str();
     for mark in letter.notes.marks.iter().filter(|mark| matches!(mark, Mark::Status(_) | Mark::XStatus(_))) {
         context.note(at, Note::Mark, 1, &mark.word())?;

@@ -15,9 +15,9 @@ use super::draft::{Draft, Says};
 use super::failure::{At, Failure};
 use super::header::Name;
 use super::notes::Mark;
-use super::origin::{Letter, Next, Octets, Origin};
+use super::origin::{Letter, Next, Origin};
 use super::report::Note;
-use super::state::{beside, sync_above};
+use super::state::{beside, create_directories, sync_above};
 
 /// What the file is called while it grows.
 pub const PART: &str = ".mailconv-part";
@@ -42,13 +42,14 @@ pub fn run(from: &mut Origin, to: &Path, dialect: Dialect, context: &mut Context
         return Err(Failure::Exists { path: to.to_owned(), hint: "" });
     }
     if let Some(above) = to.parent().filter(|above| !above.as_os_str().is_empty()) {
-        fs::create_dir_all(above).at("create", above)?;
+        create_directories(above)?;
     }
     let mut target = Target::open(part, context.progress().end)?;
     let mut base = from.base();
-    let (quoting, from_internal) = match from {
-        Origin::Mbox { dialect, survey, .. } => (Some(*dialect), Some(survey.internal)),
-        Origin::Maildir(_) => (None, None),
+    let is_doubtful = from.is_doubtful();
+    let from_internal = match from {
+        Origin::Mbox { survey, .. } => Some(survey.internal),
+        Origin::Maildir(_) => None,
     };
     // An mbox says itself what is known of it, but for an internal message, which goes.
     let keeps = |number| match from_internal {
@@ -68,7 +69,7 @@ pub fn run(from: &mut Origin, to: &Path, dialect: Dialect, context: &mut Context
             Next::Letter(letter) => {
                 let base = if number == 1 { base.take() } else { None };
                 let says = if keeps(number) { Says::Anything } else { Says::This(base.as_ref()) };
-                let written = write(&letter, says, dialect, quoting, &mut target, context)?;
+                let written = write(&letter, says, dialect, is_doubtful, &mut target, context)?;
                 context.message(written);
             }
         }
@@ -154,8 +155,7 @@ impl Target {
     /// When it cannot be opened or cut.
     pub fn open(path: PathBuf, end: u64) -> Result<Self, Failure> {
         let mut options = OpenOptions::new();
-        let mut file =
-            options.write(true).create(true).truncate(false).mode(0o600).open(&path).at("create", &path)?;
+        let mut file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).at("create", &path)?;
         file.set_len(end).at("cut", &path)?;
         file.seek(SeekFrom::Start(end)).at("seek in", &path)?;
         Ok(Self { path, file: BufWriter::with_capacity(256 * 1024, file), at: end })
@@ -187,7 +187,7 @@ fn write(
     letter: &Letter<'_>,
     says: Says<'_>,
     dialect: Dialect,
-    quoting: Option<Dialect>,
+    is_doubtful: bool,
     target: &mut Target,
     context: &mut Context<'_, '_>,
 ) -> Result<u64, Failure> {
@@ -196,12 +196,13 @@ fn write(
     if matches!(dialect, Dialect::Mboxo | Dialect::Mboxcl) && draft.quotes.single > 0 {
         context.note(&letter.at, Note::Ambiguous, draft.quotes.single, "lines begin with `>From `")?;
     }
-    unquoted(quoting, &draft, letter, context)?;
+    unquoted(is_doubtful, &draft, letter, context)?;
     for mark in letter.notes.marks.iter().filter(|mark| matches!(mark, Mark::Letter(_))) {
         context.note(&letter.at, Note::Mark, 1, &mark.word())?;
     }
     let len = draft.len();
-    let written = draft.write(&line, &letter.content, &letter.notes, says, dialect, &mut |octets| target.add(octets))?;
+    let written =
+        draft.write(&line, &letter.content, &letter.notes, says, dialect, &mut |octets| target.add(octets))?;
     if written.wrapped {
         context.note(&letter.at, Note::Wrapped, 1, "fields were put before it")?;
     }
@@ -216,12 +217,14 @@ fn write(
 /// # Errors
 ///
 /// When standard output cannot be written to.
-pub fn unquoted(quoting: Option<Dialect>, draft: &Draft, letter: &Letter<'_>, context: &mut Context<'_, '_>) -> Result<(), Failure> {
-    let guessed = matches!(quoting, Some(Dialect::Mboxo | Dialect::Mboxcl)) && draft.quotes.bare > 0;
-    if guessed && matches!(letter.content, Octets::Mbox(_)) {
-        context.note(&letter.at, Note::Unquoted, draft.quotes.bare, "lines `From ` were or may have been `>From `")?;
-    }
-    Ok(())
+pub fn unquoted(
+    is_doubtful: bool,
+    draft: &Draft,
+    letter: &Letter<'_>,
+    context: &mut Context<'_, '_>,
+) -> Result<(), Failure> {
+    let count = if is_doubtful { draft.quotes.bare } else { 0 };
+    context.note(&letter.at, Note::Unquoted, count, "lines `From ` were or may have been `>From `")
 }
 
 /// The line of a message that has none: who sent it, and when it was received.

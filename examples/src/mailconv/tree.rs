@@ -68,7 +68,10 @@ pub fn read(path: &Path) -> Result<Tree, Failure> {
             tree.nested(path, &[], 0, false)?;
         }
     }
-    tree.folders.iter_mut().flat_map(|found| &mut found.name).for_each(|component| *component = utf7::decode(component));
+    tree.folders
+        .iter_mut()
+        .flat_map(|found| &mut found.name)
+        .for_each(|component| *component = utf7::decode(component));
     tree.folders.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(tree)
 }
@@ -133,7 +136,8 @@ impl Tree {
 }
 
 fn is_maildir(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) && kind(path).is_ok_and(|kind| kind == Kind::Maildir)
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
+        && kind(path).is_ok_and(|kind| kind == Kind::Maildir)
 }
 
 /// Whether the first line that is not blank begins as that of an mbox.
@@ -155,7 +159,9 @@ pub fn maildir_path(root: &Path, name: &[Vec<u8>], layout: Layout) -> (PathBuf, 
     let path = match layout {
         _ if name.is_empty() => root.to_owned(),
         Layout::FileSystem => fitting.iter().fold(root.to_owned(), |path, component| path.join(os(component))),
-        Layout::MaildirPlusPlus => root.join(os(&fitting.iter().flat_map(|part| [b".", part.as_slice()].concat()).collect::<Vec<_>>())),
+        Layout::MaildirPlusPlus => {
+            root.join(os(&fitting.iter().flat_map(|part| [b".", part.as_slice()].concat()).collect::<Vec<_>>()))
+        }
     };
     (path, changed)
 }
@@ -174,7 +180,9 @@ fn fit(component: &[u8], layout: Layout) -> Vec<u8> {
     if layout == Layout::MaildirPlusPlus {
         component.iter_mut().filter(|octet| **octet == b'.').for_each(|octet| *octet = b'_');
     }
-    if [&b"cur"[..], b"new", b"tmp"].iter().any(|own| component.eq_ignore_ascii_case(own)) || component.starts_with(b".") {
+    if [&b"cur"[..], b"new", b"tmp"].iter().any(|own| component.eq_ignore_ascii_case(own))
+        || component.starts_with(b".")
+    {
         component.insert(0, b'_');
     }
     component
@@ -202,7 +210,6 @@ fn os(octets: &[u8]) -> std::ffi::OsString {
 pub fn shown(name: &[Vec<u8>]) -> String {
     super::octets::shown(&name.join(&b'/'))
 }
-
 
 #[cfg(test)]
 mod tests {

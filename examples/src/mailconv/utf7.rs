@@ -65,7 +65,13 @@ mod tests {
 
     #[test]
     fn names_go_there_and_back() {
-        for (text, name) in [("Tom & Jerry", "Tom &- Jerry"), ("日本語", "&ZeVnLIqe-"), ("a😀b", "a&2D3eAA-b"), ("", ""), ("plain", "plain")] {
+        for (text, name) in [
+            ("Tom & Jerry", "Tom &- Jerry"),
+            ("日本語", "&ZeVnLIqe-"),
+            ("a😀b", "a&2D3eAA-b"),
+            ("", ""),
+            ("plain", "plain"),
+        ] {
             assert_eq!(encode(text.as_bytes()), name.as_bytes());
             assert_eq!(decode(name.as_bytes()), text.as_bytes());
         }

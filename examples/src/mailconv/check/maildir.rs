@@ -65,7 +65,13 @@ fn message(
     }
     let parsed = match Name::parse(name) {
         Ok(parsed) if !name.starts_with(b".") => parsed,
-        Ok(_) => return found(Finding::of_file(place, "unreadable-name", "a hidden file: mail readers pass it over".to_owned())),
+        Ok(_) => {
+            return found(Finding::of_file(
+                place,
+                "unreadable-name",
+                "a hidden file: mail readers pass it over".to_owned(),
+            ));
+        }
         Err(error) => return found(Finding::of_file(place, "unreadable-name", error.to_string())),
     };
     if name.iter().any(u8::is_ascii_control) {
@@ -103,7 +109,11 @@ fn sizes(place: Vec<u8>, name: &Name<'_>, path: &Path, metadata: &Metadata, foun
     })?;
     if let Some(said) = name.field(b"S").filter(|_| name.size() != Some(len)) {
         let said = String::from_utf8_lossy(said);
-        found(Finding::of_file(place.clone(), "wrong-size", format!("its name says S={said}, and it has {len} octets")))?;
+        found(Finding::of_file(
+            place.clone(),
+            "wrong-size",
+            format!("its name says S={said}, and it has {len} octets"),
+        ))?;
     }
     if let Some(said) = name.field(b"W").filter(|_| name.crlf_size() != Some(len + lone)) {
         let said = String::from_utf8_lossy(said);

@@ -32,7 +32,11 @@ pub(super) fn check(path: &Path, policy: Policy, found: Found<'_>) -> Result<(),
         found(Finding::at(survey.junk - junk, "junk", format!("{junk} octets before the first message")))?;
     }
     if survey.numbered < survey.said {
-        let text = format!("{} of {} UIDs do not count: they do not rise, or X-IMAPbase is missing", survey.said - survey.numbered, survey.said);
+        let text = format!(
+            "{} of {} UIDs do not count: they do not rise, or X-IMAPbase is missing",
+            survey.said - survey.numbered,
+            survey.said
+        );
         found(Finding::of_all("uids", text))?;
     }
     let mut entries = mbox.entries()?;
@@ -47,7 +51,9 @@ fn message(mbox: &Mbox, entry: &Entry, found: Found<'_>) -> Result<(), Failure> 
         let (what, text) = match doubt.what {
             What::NoBlankLine => ("no-blank-line", "a message begins here without a blank line before it"),
             What::TakenAsText => ("taken-as-text", "a line much like the start of a message was taken for text"),
-            What::WithinLength => ("within-length", "what looks like a message is text, by the length of the one it is in"),
+            What::WithinLength => {
+                ("within-length", "what looks like a message is text, by the length of the one it is in")
+            }
         };
         found(Finding::at(doubt.at, what, text.to_owned()))?;
     }
@@ -151,7 +157,11 @@ impl Lines {
             found(Finding::at(self.lf.1.max(self.crlf.1), "mixed-line-ends", text))?;
         }
         if self.last.is_some_and(|last| last != b'\n') {
-            found(Finding::at(mbox.len, "no-final-line-end", "the last line is not ended: the last message may be torn".to_owned()))?;
+            found(Finding::at(
+                mbox.len,
+                "no-final-line-end",
+                "the last line is not ended: the last message may be torn".to_owned(),
+            ))?;
         }
         Ok(())
     }

@@ -34,7 +34,8 @@ pub(super) fn repair(path: &Path, to: &Path, lost: &Path, reading: Reading) -> R
         let notes = facts::of(&mbox.content(&entry, from), true)?.fields.notes();
         let content = Meant(mbox.content(&entry, from));
         let draft = Draft::new(&content, dialect)?;
-        draft.write(unended(&entry.line), &content, &notes, Says::Anything, dialect, &mut |octets| target.add(octets))?;
+        draft
+            .write(unended(&entry.line), &content, &notes, Says::Anything, dialect, &mut |octets| target.add(octets))?;
     }
     target.sync()?;
     mbox.is_unchanged()?;
