@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use postrider_mbox::Dialect;
 use postrider_smtp_proto::{AddressLiteral, Domain};
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::maildrop::Format;
 use crate::networks::Networks;
 use crate::pace::Pace;
 
@@ -50,6 +52,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The account that gets mail for `postmaster`; where it is empty, the first one by name.
     pub postmaster: String,
+    /// Where users' mail is, and how it is stored.
+    pub mail: Mail,
     /// Addresses to listen on.
     pub listen: Listen,
     /// Certificate and key.
@@ -68,6 +72,63 @@ pub struct Config {
     pub space: Space,
     /// How long clients may take.
     pub timeouts: Timeouts,
+}
+
+/// Where users' mail is, and how it is stored.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mail {
+    /// What is at `path`.
+    pub format: MailFormat,
+    /// `{user}` stands for the account's name. What does not begin with `/` is under `data`.
+    #[serde(deserialize_with = "mail_path")]
+    pub path: String,
+}
+
+/// A Maildir, or an mbox file in one of its dialects.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailFormat {
+    /// A Maildir.
+    #[default]
+    Maildir,
+    /// What procmail writes.
+    Mboxo,
+    /// What qmail, maildrop and mailutils write: nothing of a message is lost.
+    Mboxrd,
+    /// mboxo with lengths.
+    Mboxcl,
+    /// What mutt and Dovecot write.
+    Mboxcl2,
+}
+
+impl Mail {
+    /// How mail is stored.
+    pub fn format(&self) -> Format {
+        match self.format {
+            MailFormat::Maildir => Format::Maildir,
+            MailFormat::Mboxo => Format::Mbox(Dialect::Mboxo),
+            MailFormat::Mboxrd => Format::Mbox(Dialect::Mboxrd),
+            MailFormat::Mboxcl => Format::Mbox(Dialect::Mboxcl),
+            MailFormat::Mboxcl2 => Format::Mbox(Dialect::Mboxcl2),
+        }
+    }
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self { format: MailFormat::Maildir, path: "mail/{user}".to_owned() }
+    }
+}
+
+/// One mailbox for all would be everybody's mail.
+fn mail_path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let path = String::deserialize(from)?;
+    if path.contains("{user}") {
+        Ok(path)
+    } else {
+        Err(D::Error::custom("a path needs {user} in it, for the account's name"))
+    }
 }
 
 /// An address for each protocol.
@@ -236,6 +297,7 @@ impl Default for Config {
             domains: vec!["localhost".to_owned()],
             data: PathBuf::from("mailserver-data"),
             postmaster: String::new(),
+            mail: Mail::default(),
             listen: Listen::default(),
             tls: Tls::default(),
             auth: Auth::default(),

@@ -1,10 +1,12 @@
 //! Local delivery: a message comes in piece by piece, and is acknowledged when it lies in every mailbox for good.
 //!
-//! One thread does what waits for the disk. It takes all messages that are ready, writes them, and moves those of the round before to
+//! Of Maildirs: one thread does what waits for the disk. It takes all messages that are ready, writes them, and moves those of the round before to
 //! their mailboxes; then one sync serves both, and the round before is acknowledged. So the disk is never idle under load, each sync
-//! serves many messages, and a message that comes alone waits for two syncs and no more.
+//! serves many messages, and a message that comes alone waits for two syncs and no more. For mbox files, which other programs may have locked, see
+//! [`mbox_queue`](crate::mbox_queue).
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -15,6 +17,8 @@ use postrider_maildir::{Delivered, Delivery, Error, Maildir, Prepared, advance};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
+use crate::maildrop::Format;
+use crate::mbox_queue::{Content, Queue};
 use crate::space::Space;
 
 /// A message up to this size waits in memory until it is complete; a larger one goes to the disk as it comes.
@@ -66,6 +70,8 @@ pub type Outcomes = Vec<Result<(), DeliveryError>>;
 pub struct Deliverer {
     jobs: Sender<Job>,
     maildirs: Arc<Mutex<HashMap<PathBuf, Maildir>>>,
+    /// Mailboxes are mbox files.
+    mbox: Option<Arc<Queue>>,
     space: Option<Arc<Space>>,
 }
 
@@ -74,13 +80,23 @@ pub struct Deliverer {
 pub struct Incoming {
     state: State,
     mailboxes: Vec<PathBuf>,
+    sender: String,
     deliverer: Deliverer,
 }
 
 #[derive(Debug)]
 enum State {
     Memory(Vec<u8>),
-    Disk { delivery: Delivery, buffer: Vec<u8>, base: usize },
+    Disk {
+        delivery: Delivery,
+        buffer: Vec<u8>,
+        base: usize,
+    },
+    /// In a file without a name, for an mbox file.
+    Spool {
+        file: File,
+        buffer: Vec<u8>,
+    },
     Failed(DeliveryError),
 }
 
@@ -96,9 +112,13 @@ impl Deliverer {
     /// # Errors
     ///
     /// When the system has no thread to give.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(format: Format) -> io::Result<Self> {
         let (jobs, queue) = channel();
-        let deliverer = Self { jobs, maildirs: Arc::default(), space: None };
+        let mbox = match format {
+            Format::Maildir => None,
+            Format::Mbox(dialect) => Some(Arc::new(Queue::new(dialect))),
+        };
+        let deliverer = Self { jobs, maildirs: Arc::default(), mbox, space: None };
         let maildirs = Arc::clone(&deliverer.maildirs);
         thread::Builder::new().name("delivery".to_owned()).spawn(move || deliver_all(&queue, &maildirs))?;
         Ok(deliverer)
@@ -110,9 +130,10 @@ impl Deliverer {
         Self { space: Some(Arc::new(space)), ..self }
     }
 
-    /// Begins a message for these mailboxes, with the octets that go before its content: lines that end in LF.
-    pub fn begin(&self, mailboxes: Vec<PathBuf>, trace: Vec<u8>) -> Incoming {
-        Incoming { state: State::Memory(trace), mailboxes, deliverer: self.clone() }
+    /// Begins a message for these mailboxes, with the octets that go before its content: lines that end in LF. `sender` is SMTP's reverse path without
+    /// `<>`.
+    pub fn begin(&self, mailboxes: Vec<PathBuf>, sender: String, trace: Vec<u8>) -> Incoming {
+        Incoming { state: State::Memory(trace), mailboxes, sender, deliverer: self.clone() }
     }
 }
 
@@ -137,7 +158,7 @@ impl Incoming {
     /// What is not on the disk yet.
     fn buffer(&mut self) -> Option<&mut Vec<u8>> {
         match &mut self.state {
-            State::Memory(buffer) | State::Disk { buffer, .. } => Some(buffer),
+            State::Memory(buffer) | State::Disk { buffer, .. } | State::Spool { buffer, .. } => Some(buffer),
             State::Failed(_) => None,
         }
     }
@@ -146,13 +167,14 @@ impl Incoming {
     async fn move_to_disk(&mut self) {
         let state = std::mem::replace(&mut self.state, State::Memory(Vec::new()));
         let (mailboxes, maildirs) = (self.mailboxes.clone(), Arc::clone(&self.deliverer.maildirs));
-        let space = self.deliverer.space.clone();
+        let (space, mbox) = (self.deliverer.space.clone(), self.deliverer.mbox.is_some());
         let written = spawn_blocking(move || match &state {
-            State::Memory(buffer) | State::Disk { buffer, .. }
+            State::Memory(buffer) | State::Disk { buffer, .. } | State::Spool { buffer, .. }
                 if space.as_ref().is_some_and(|space| !space.has_room_for(buffer.len() as u64)) =>
             {
                 State::Failed(DeliveryError::Full("the rest of the disk is not for mail".to_owned()))
             }
+            _ if mbox => spooled(state, &mailboxes),
             _ => written(state, &mailboxes, &maildirs),
         })
         .await;
@@ -161,6 +183,9 @@ impl Incoming {
 
     /// Delivers the message. When a mailbox's outcome is `Ok`, the message is there and stays there if the power goes now.
     pub async fn deliver(self) -> Outcomes {
+        if let Some(queue) = self.deliverer.mbox.clone() {
+            return self.deliver_to_files(&queue).await;
+        }
         let count = self.mailboxes.len();
         let (done, outcomes) = oneshot::channel();
         let job = Job { state: self.state, mailboxes: self.mailboxes, done };
@@ -170,6 +195,50 @@ impl Incoming {
             Err(_) => lost(),
         }
     }
+}
+
+impl Incoming {
+    async fn deliver_to_files(mut self, queue: &Arc<Queue>) -> Outcomes {
+        if let State::Spool { .. } = self.state {
+            self.move_to_disk().await;
+        }
+        let content = match self.state {
+            State::Memory(octets) => Content::Memory(Arc::new(octets)),
+            State::Spool { file, .. } => Content::File(Arc::new(file)),
+            State::Failed(error) => return vec![Err(error); self.mailboxes.len()],
+            State::Disk { .. } => return vec![Err(not_written()); self.mailboxes.len()],
+        };
+        let deliver = |path| queue.deliver(path, &self.sender, content.clone());
+        let waiting: Vec<_> = self.mailboxes.into_iter().map(deliver).collect();
+        let mut outcomes = Vec::with_capacity(waiting.len());
+        for outcome in waiting {
+            outcomes.push(outcome.await.unwrap_or_else(|_| Err(DeliveryError::Failed("delivery panicked".to_owned()))));
+        }
+        outcomes
+    }
+}
+
+/// `state` with everything it holds in a file without a name, on the disk of the first mailbox.
+fn spooled(state: State, mailboxes: &[PathBuf]) -> State {
+    let begun = match state {
+        State::Failed(error) => return State::Failed(error),
+        State::Spool { file, buffer } => Ok((file, buffer)),
+        State::Memory(buffer) => {
+            let folder = mailboxes.first().and_then(|path| path.parent()).unwrap_or(Path::new("/"));
+            tempfile::tempfile_in(folder).map(|file| (file, buffer))
+        }
+        State::Disk { .. } => return State::Failed(not_written()),
+    };
+    let written = begun.and_then(|(mut file, mut buffer)| {
+        file.write_all(&buffer)?;
+        buffer.clear();
+        Ok(State::Spool { file, buffer })
+    });
+    written.unwrap_or_else(|error| State::Failed(error.into()))
+}
+
+fn not_written() -> DeliveryError {
+    DeliveryError::Failed("not written".to_owned())
 }
 
 /// Appends `content` with each CRLF as LF.
@@ -224,6 +293,7 @@ fn written(state: State, mailboxes: &[PathBuf], maildirs: &Maildirs) -> State {
         State::Failed(error) => return State::Failed(error),
         State::Disk { delivery, buffer, base } => Ok((delivery, buffer, base)),
         State::Memory(buffer) => begin(mailboxes, maildirs).map(|(delivery, base)| (delivery, buffer, base)),
+        State::Spool { .. } => Err(not_written()),
     };
     let result = begun.and_then(|(mut delivery, mut buffer, base)| {
         delivery.write_all(&buffer)?;
@@ -286,7 +356,7 @@ fn write_all(jobs: impl Iterator<Item = Job>, maildirs: &Maildirs) -> (Vec<Deliv
                 continue;
             }
             State::Failed(error) => waiting.outcomes.fill(Err(error)),
-            State::Memory(_) => waiting.outcomes.fill(Err(DeliveryError::Failed("not written".to_owned()))),
+            State::Memory(_) | State::Spool { .. } => waiting.outcomes.fill(Err(not_written())),
         }
         waiting.answer();
     }
@@ -353,9 +423,9 @@ mod tests {
     async fn a_message_of_any_size_is_stored_with_lf_in_each_mailbox() {
         let data = tempfile::tempdir().unwrap();
         let mailboxes = vec![data.path().join("a"), data.path().join("b")];
-        let deliverer = Deliverer::start().unwrap();
+        let deliverer = Deliverer::start(Format::Maildir).unwrap();
         for lines in [0, 1, 100_000] {
-            let mut incoming = deliverer.begin(mailboxes.clone(), b"Return-Path: <>\n".to_vec());
+            let mut incoming = deliverer.begin(mailboxes.clone(), String::new(), b"Return-Path: <>\n".to_vec());
             for _ in 0..lines {
                 incoming.push(b"a line\r\n").await;
             }
@@ -371,7 +441,8 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         std::fs::write(data.path().join("file"), "").unwrap();
         let mailboxes = vec![data.path().join("file/box"), data.path().join("a")];
-        let mut incoming = Deliverer::start().unwrap().begin(mailboxes.clone(), Vec::new());
+        let mut incoming =
+            Deliverer::start(Format::Maildir).unwrap().begin(mailboxes.clone(), String::new(), Vec::new());
         incoming.push(b"text\r\n").await;
         let outcomes = incoming.deliver().await;
         assert!(outcomes[0].is_err() && outcomes[1].is_ok(), "{outcomes:?}");
@@ -383,7 +454,11 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let mailbox = data.path().join("a");
         let full = Space::new(data.path().to_owned(), u64::MAX);
-        let mut incoming = Deliverer::start().unwrap().within(full).begin(vec![mailbox.clone()], Vec::new());
+        let mut incoming = Deliverer::start(Format::Maildir).unwrap().within(full).begin(
+            vec![mailbox.clone()],
+            String::new(),
+            Vec::new(),
+        );
         incoming.push(&[b'x'; 2 * IN_MEMORY]).await;
         incoming.push(&[b'x'; 2 * IN_MEMORY]).await;
         let outcomes = incoming.deliver().await;
@@ -395,7 +470,8 @@ mod tests {
     async fn a_message_that_pauses_holds_what_it_must_and_loses_nothing() {
         let data = tempfile::tempdir().unwrap();
         let mailbox = data.path().join("a");
-        let mut incoming = Deliverer::start().unwrap().begin(vec![mailbox.clone()], Vec::new());
+        let mut incoming =
+            Deliverer::start(Format::Maildir).unwrap().begin(vec![mailbox.clone()], String::new(), Vec::new());
         for size in [100, IN_MEMORY / 2, 3 * IN_MEMORY, IN_MEMORY - 1, 10] {
             incoming.push(&vec![b'x'; size]).await;
             incoming.paused();
@@ -410,10 +486,43 @@ mod tests {
     async fn a_message_that_is_dropped_leaves_nothing() {
         let data = tempfile::tempdir().unwrap();
         let mailbox = data.path().join("a");
-        let mut incoming = Deliverer::start().unwrap().begin(vec![mailbox.clone()], Vec::new());
+        let mut incoming =
+            Deliverer::start(Format::Maildir).unwrap().begin(vec![mailbox.clone()], String::new(), Vec::new());
         incoming.push(&[b'x'; 2 * IN_MEMORY]).await;
         assert_eq!(std::fs::read_dir(mailbox.join("tmp")).unwrap().count(), 1);
         drop(incoming);
         assert_eq!(std::fs::read_dir(mailbox.join("tmp")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn many_messages_at_once_are_in_each_mbox_file_whole() {
+        let data = tempfile::tempdir().unwrap();
+        let mailboxes = vec![data.path().join("a"), data.path().join("b")];
+        let deliverer = Deliverer::start(Format::Mbox(postrider_mbox::Dialect::Mboxrd)).unwrap();
+        let mut waiting = Vec::new();
+        for number in 0..300 {
+            let mut incoming = deliverer.begin(mailboxes.clone(), "c@d".to_owned(), b"Return-Path: <c@d>\n".to_vec());
+            incoming.push(format!("Subject: {number}\r\n\r\nFrom me\r\n").as_bytes()).await;
+            if number % 50 == 0 {
+                incoming.push(&b"yyyyyyy\r\n".repeat(IN_MEMORY / 4)).await;
+            }
+            waiting.push(tokio::spawn(incoming.deliver()));
+        }
+        for outcomes in waiting {
+            assert!(outcomes.await.unwrap().iter().all(Result::is_ok));
+        }
+        for mailbox in mailboxes {
+            let file = std::fs::read(mailbox).unwrap();
+            let messages: Vec<_> = postrider_mbox::messages(&file, postrider_mbox::Policy::default()).collect();
+            assert_eq!(messages.len(), 300);
+            assert!(messages.iter().all(|message| message.line.starts_with(b"From c@d ")));
+            let large = messages.iter().filter(|message| message.content.len() > 2 * IN_MEMORY).count();
+            assert_eq!(large, 6);
+        }
+        let file = std::fs::File::create(data.path().join("file")).unwrap();
+        drop(file);
+        let mut incoming = deliverer.begin(vec![data.path().join("file/box")], String::new(), Vec::new());
+        incoming.push(b"text\r\n").await;
+        assert!(incoming.deliver().await[0].is_err());
     }
 }

@@ -6,9 +6,9 @@
 //! | [`smtp`], [`pop3`] | what this server does with its peers: one `Session` each |
 //! | [`content`], [`header`], [`submission`] | what is looked at in a message, and changed in a user's |
 //! | [`space`] | how much mail the disk can take |
-//! | [`delivery`] | puts messages into Maildirs; many share a sync |
+//! | [`delivery`], [`mbox_queue`] | puts messages into Maildirs or mbox files; many share a sync |
 //! | [`report`] | tells senders who asked that their message was delivered |
-//! | [`maildrop`], [`retrieval`] | a Maildir as POP3 sees it |
+//! | [`maildrop`], [`retrieval`] | a mailbox as POP3 sees it |
 //! | [`accounts`], [`login`], [`sasl`], [`certificate`] | who has a mailbox, and who has proved to be its owner |
 //! | [`proxy`] | whose connection a proxy passes on |
 //! | [`admission`], [`rate`] | how many connections at a time, and how much a minute |
@@ -34,6 +34,7 @@ pub mod log;
 pub mod login;
 pub mod mailconv;
 pub mod maildrop;
+pub mod mbox_queue;
 pub mod networks;
 pub mod pace;
 pub mod pop3;

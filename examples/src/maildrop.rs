@@ -1,17 +1,19 @@
-//! A Maildir as POP3 sees it: a snapshot of numbered messages, and marks that mean nothing before `QUIT`.
+//! A mailbox as POP3 sees it: a snapshot of numbered messages, and marks that mean nothing before `QUIT`.
 
-use std::collections::{HashMap, HashSet};
+mod maildir;
+mod mbox;
+
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use postrider_maildir::{Entry, Error, Flag, Maildir, Name, Stamp};
-use postrider_pop3_proto::{MessageNumber, Response, UniqueId, WireSize};
+use postrider_mbox::Dialect;
+use postrider_pop3_proto::{MessageNumber, Response, WireSize};
 use sha2::{Digest, Sha256};
-use tracing::warn;
 
 /// Why a maildrop cannot be opened, or not all of it be changed.
 #[derive(Debug, thiserror::Error)]
@@ -29,26 +31,62 @@ pub enum MaildropError {
     },
     /// The Maildir cannot be read or changed.
     #[error(transparent)]
-    Maildir(#[from] Error),
+    Maildir(#[from] postrider_maildir::Error),
+    /// The mbox file cannot be locked, read or changed.
+    #[error(transparent)]
+    Mbox(#[from] postrider_mbox::Error),
+    /// The mbox file is no mailbox: nothing in it is a message.
+    #[error("{0:?} is no mbox file")]
+    NotMbox(PathBuf),
+    /// A file cannot be read.
+    #[error("cannot read {path:?}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another program has removed the message.
+    #[error("another program has removed the message")]
+    Gone,
     /// Some messages are still there.
     #[error("{failed} messages were not removed, the last because: {last}")]
     NotRemoved {
         /// How many.
         failed: usize,
         /// Why the last of them was not.
-        last: Error,
+        last: postrider_maildir::Error,
     },
 }
 
 impl MaildropError {
     fn is_missing(&self) -> bool {
         let kind = match self {
-            Self::Lock { source, .. } => Some(source.kind()),
+            Self::Lock { source, .. } | Self::Read { source, .. } => Some(source.kind()),
             Self::Maildir(error) => error.io_kind(),
-            Self::InUse | Self::NotRemoved { .. } => None,
+            Self::Mbox(error) => error.io_kind(),
+            Self::Gone | Self::InUse | Self::NotMbox(_) | Self::NotRemoved { .. } => None,
         };
         kind == Some(io::ErrorKind::NotFound)
     }
+
+    /// Whether there is no such message any more.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Gone => true,
+            Self::Maildir(error) => error.is_gone(),
+            _ => false,
+        }
+    }
+}
+
+/// How a site's mail is stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// A Maildir for each user.
+    Maildir,
+    /// An mbox file for each user, in this dialect.
+    Mbox(Dialect),
 }
 
 /// What is known of a message.
@@ -56,28 +94,86 @@ impl MaildropError {
 pub struct Message {
     /// Octets that `RETR` sends.
     pub octets: u64,
-    /// The unique-id: what stays of the file's name, or a hash of it.
+    /// The unique-id.
     pub id: String,
-    file: postrider_maildir::Message,
+    place: Place,
 }
 
-impl Message {
-    /// A handle on its file, which follows when others rename it.
-    pub fn file(&self) -> postrider_maildir::Message {
-        self.file.clone()
+/// Where a message is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A file of its own, which is followed when others rename it.
+    Maildir(postrider_maildir::Message),
+    /// A part of an mbox file.
+    Mbox(mbox::Place),
+}
+
+/// The octets of a message.
+#[derive(Debug)]
+pub enum Content {
+    /// In a file, from its beginning.
+    File(File),
+    /// In memory.
+    Memory(Cursor<Vec<u8>>),
+}
+
+impl Read for Content {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Memory(memory) => memory.read(buffer),
+        }
     }
 }
 
-#[derive(Debug)]
-struct Snapshot {
-    maildir: Maildir,
-    stamp: Stamp,
-    messages: Vec<Message>,
+impl Message {
+    /// Where it is, to be [opened](Place::open) elsewhere.
+    pub fn place(&self) -> Place {
+        self.place.clone()
+    }
 }
 
-/// The last snapshot of each maildrop: a client that polls and finds nothing new costs two `stat`s, and no message's size is determined twice.
+impl Place {
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or is gone.
+    pub fn open(&mut self) -> Result<Content, MaildropError> {
+        match self {
+            Self::Maildir(message) => Ok(Content::File(message.open()?)),
+            Self::Mbox(place) => place.open(),
+        }
+    }
+
+    /// The file that it is in.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Maildir(message) => message.path(),
+            Self::Mbox(place) => place.path().to_owned(),
+        }
+    }
+}
+
+/// What a maildrop holds.
+#[derive(Clone, Debug)]
+enum Snapshot {
+    Maildir(Arc<maildir::Snapshot>),
+    Mbox(Arc<mbox::Snapshot>),
+}
+
+impl Snapshot {
+    fn messages(&self) -> &[Message] {
+        match self {
+            Self::Maildir(snapshot) => &snapshot.messages,
+            Self::Mbox(snapshot) => &snapshot.messages,
+        }
+    }
+}
+
+/// The last snapshot of each maildrop: a client that polls and finds nothing new costs two `stat`s or three, and no message's size is determined twice.
 #[derive(Debug, Default)]
-pub struct Snapshots(Mutex<HashMap<PathBuf, Arc<Snapshot>>>);
+pub struct Snapshots(Mutex<HashMap<PathBuf, Snapshot>>);
 
 /// Snapshots kept before all are forgotten; what is still of use comes back with the next poll.
 const KEPT: usize = 10_000;
@@ -85,45 +181,51 @@ const KEPT: usize = 10_000;
 /// A maildrop that a session has to itself.
 #[derive(Debug)]
 pub struct Maildrop {
-    snapshot: Arc<Snapshot>,
+    snapshot: Snapshot,
     deleted: Vec<bool>,
     retrieved: Vec<bool>,
     /// Held open: the lock ends with it, however the process ends.
     _lock: File,
 }
 
-/// In the Maildir, beside `new` and `cur`.
+/// In a Maildir, beside `new` and `cur`.
 const LOCK: &str = "postrider-pop3.lock";
 
 impl Maildrop {
-    /// Opens the Maildir at `path`, which is made if need be, for this session alone.
+    /// Opens the mailbox at `path`, which is made if need be, for this session alone.
     ///
     /// # Errors
     ///
-    /// [`MaildropError::InUse`] while another session has it, in this process or another.
-    pub fn open(path: &Path, snapshots: &Snapshots) -> Result<Self, MaildropError> {
-        match Self::open_as_known(path, snapshots) {
+    /// [`MaildropError::InUse`] while another session has it, in this process or another, and while another program has an mbox file locked.
+    pub fn open(path: &Path, format: Format, snapshots: &Snapshots) -> Result<Self, MaildropError> {
+        match Self::open_as_known(path, format, snapshots) {
             // Somebody has removed the mailbox since: it is made anew.
             Err(error) if error.is_missing() => {
                 snapshots.lock().remove(path);
-                Self::open_as_known(path, snapshots)
+                Self::open_as_known(path, format, snapshots)
             }
             settled => settled,
         }
     }
 
-    fn open_as_known(path: &Path, snapshots: &Snapshots) -> Result<Self, MaildropError> {
+    fn open_as_known(path: &Path, format: Format, snapshots: &Snapshots) -> Result<Self, MaildropError> {
         let known = snapshots.lock().get(path).cloned();
-        let maildir = match &known {
-            Some(known) => known.maildir.clone(),
-            None => Maildir::open(path).or_else(|_| Maildir::create(path))?,
+        let (snapshot, lock) = match format {
+            Format::Maildir => {
+                let known =
+                    known.and_then(|known| if let Snapshot::Maildir(known) = known { Some(known) } else { None });
+                let maildir = maildir::open(path, known.as_deref())?;
+                let lock = lock(&path.join(LOCK))?;
+                (Snapshot::Maildir(maildir::Snapshot::take(maildir, known)?), lock)
+            }
+            Format::Mbox(dialect) => {
+                let known = known.and_then(|known| if let Snapshot::Mbox(known) = known { Some(known) } else { None });
+                let lock = lock(&mbox::session_lock(path))?;
+                (Snapshot::Mbox(mbox::Snapshot::take(path, dialect, known)?), lock)
+            }
         };
-        let lock = lock(&path.join(LOCK))?;
-        let snapshot = match known {
-            Some(known) if !maildir.changed_since(&known.stamp)? => known,
-            known => snapshots.renew(path, Snapshot::take(maildir, known.as_deref())?),
-        };
-        let len = snapshot.messages.len();
+        snapshots.keep(path, &snapshot);
+        let len = snapshot.messages().len();
         Ok(Self { snapshot, deleted: vec![false; len], retrieved: vec![false; len], _lock: lock })
     }
 
@@ -140,7 +242,7 @@ impl Maildrop {
     /// A message that is not marked as deleted.
     pub fn message(&self, number: MessageNumber) -> Option<&Message> {
         let marked = *self.deleted.get(number.index())?;
-        self.snapshot.messages.get(number.index()).filter(|_| !marked)
+        self.snapshot.messages().get(number.index()).filter(|_| !marked)
     }
 
     /// The messages that are not marked as deleted, with their numbers.
@@ -179,29 +281,26 @@ impl Maildrop {
     ///
     /// # Errors
     ///
-    /// When messages could not be removed. The others are. One that somebody else has removed is no error.
+    /// When messages could not be removed. Of a Maildir the others are; of an mbox file none is. One that somebody else has removed is no error.
     pub fn update(self) -> Result<(), MaildropError> {
-        let marked = self.snapshot.messages.iter().zip(self.deleted.iter().zip(&self.retrieved));
-        let mut deleted = Vec::new();
-        for (message, (is_deleted, is_retrieved)) in marked {
-            if *is_deleted {
-                deleted.push(message.file());
-            } else if *is_retrieved {
-                mark_as_seen(message.file());
-            }
+        let marks = self.deleted.iter().zip(&self.retrieved).map(|(deleted, retrieved)| match (deleted, retrieved) {
+            (true, _) => Mark::Deleted,
+            (false, true) => Mark::Seen,
+            (false, false) => Mark::None,
+        });
+        match &self.snapshot {
+            Snapshot::Maildir(snapshot) => snapshot.update(marks),
+            Snapshot::Mbox(snapshot) => snapshot.update(marks),
         }
-        let removed = self.snapshot.maildir.remove_all(deleted).into_iter();
-        let mut failures: Vec<_> = removed.filter_map(Result::err).filter(|error| !error.is_gone()).collect();
-        let failed = failures.len();
-        failures.pop().map_or(Ok(()), |last| Err(MaildropError::NotRemoved { failed, last }))
     }
 }
 
-/// Only a courtesy to other programs: RETR has kept its promise already. Where one of them has renamed the message, it has marked it as it likes.
-fn mark_as_seen(mut file: postrider_maildir::Message) {
-    if !file.name().flags().contains(Flag::SEEN) && file.path().symlink_metadata().is_ok() {
-        let _ = file.add_flags(Flag::SEEN.into());
-    }
+/// What becomes of a message at the end of a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Mark {
+    None,
+    Seen,
+    Deleted,
 }
 
 fn lock(path: &Path) -> Result<File, MaildropError> {
@@ -216,104 +315,41 @@ fn lock(path: &Path) -> Result<File, MaildropError> {
 }
 
 impl Snapshots {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Arc<Snapshot>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Snapshot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn renew(&self, path: &Path, snapshot: Snapshot) -> Arc<Snapshot> {
-        let snapshot = Arc::new(snapshot);
+    fn keep(&self, path: &Path, snapshot: &Snapshot) {
         let mut kept = self.lock();
         if kept.len() >= KEPT {
             kept.clear();
         }
-        kept.insert(path.to_owned(), Arc::clone(&snapshot));
-        snapshot
+        kept.insert(path.to_owned(), snapshot.clone());
     }
 }
 
-impl Snapshot {
-    /// Lists a Maildir, oldest message first. Sizes are taken from `before` where it has them.
-    fn take(maildir: Maildir, before: Option<&Self>) -> Result<Self, Error> {
-        let listing = maildir.list()?;
-        let mut entries: Vec<_> = listing.iter().collect();
-        entries.sort_by(|a, b| order(a).cmp(&order(b)));
-        let before = before.iter().flat_map(|before| &before.messages);
-        let sizes: HashMap<_, _> = before.map(|message| (message.file.name().base(), message.octets)).collect();
-        let (mut messages, mut ids) = (Vec::with_capacity(entries.len()), HashSet::new());
-        for entry in &entries {
-            let mut file = maildir.message(entry);
-            let octets = match sizes.get(entry.name().base()) {
-                Some(octets) => *octets,
-                None => match wire_size(&mut file) {
-                    Ok(octets) => octets,
-                    // Removed since, or a directory or a FIFO in the place of a message: nothing to offer.
-                    Err(error) if error.is_gone() || matches!(error, Error::NotRegular { .. }) => continue,
-                    Err(error) if error.is_shortage() => return Err(error),
-                    // One that cannot be read must not keep its owner from the others.
-                    Err(error) => {
-                        warn!(%error, "message left out");
-                        continue;
-                    }
-                },
-            };
-            let mut id = unique_id(entry.name().unique());
-            if !ids.insert(id.clone()) {
-                id = hash(entry.name().base());
-                ids.insert(id.clone());
-            }
-            messages.push(Message { octets, id, file });
-        }
-        let stamp = listing.stamp();
-        Ok(Self { maildir, stamp, messages })
-    }
-}
-
-fn order<'e>(entry: &'e Entry<'_>) -> (u64, &'e [u8]) {
-    (entry.name().seconds().unwrap_or(0), entry.name().base())
-}
-
-fn unique_id(unique: &[u8]) -> String {
-    match UniqueId::new(unique) {
-        Ok(id) => id.to_string(),
-        Err(_) => hash(unique),
-    }
-}
-
-fn hash(octets: &[u8]) -> String {
-    Sha256::digest(octets).iter().fold(String::with_capacity(64), |mut hex, octet| {
+fn hex(digest: impl AsRef<[u8]>) -> String {
+    digest.as_ref().iter().fold(String::with_capacity(64), |mut hex, octet| {
         let _ = write!(hex, "{octet:02x}");
         hex
     })
 }
 
-/// Octets that `RETR` will send. A name's `,W=` is believed where its `,S=` is the size of the file; only the last octet is read then.
-fn wire_size(message: &mut postrider_maildir::Message) -> Result<u64, Error> {
-    let mut file = message.open()?;
-    let path = message.path();
-    let failed = |source| Error::Io { operation: postrider_maildir::Operation::Read, path: path.clone(), source };
-    let len = file.metadata().map_err(failed)?.len();
-    match stated(message.name(), len) {
-        Some(0) => Ok(0),
-        Some(octets) => {
-            let mut last = [0];
-            file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut last)).map_err(failed)?;
-            Ok(if last == *b"\n" { octets } else { octets + 2 })
-        }
-        None => count(file).map_err(failed),
-    }
+fn hash(octets: &[u8]) -> String {
+    hex(Sha256::digest(octets))
 }
 
-fn stated(name: &Name<'_>, len: u64) -> Option<u64> {
-    let crlf_size = name.crlf_size()?;
-    (name.size() == Some(len) && crlf_size >= len && crlf_size <= len.saturating_mul(2)).then_some(crlf_size)
-}
-
-fn count(mut file: File) -> io::Result<u64> {
+/// Octets that `RETR` will send of what is read, of which `look` is shown each piece.
+fn wire_size(mut source: impl Read, mut look: impl FnMut(&[u8])) -> io::Result<u64> {
     let (mut size, mut buffer) = (WireSize::new(), vec![0; 64 * 1024]);
     loop {
-        match file.read(&mut buffer)? {
+        match source.read(&mut buffer)? {
             0 => return Ok(size.finish()),
-            read => size.add(buffer.get(..read).unwrap_or_default()),
+            read => {
+                let piece = buffer.get(..read).unwrap_or_default();
+                look(piece);
+                size.add(piece);
+            }
         }
     }
 }

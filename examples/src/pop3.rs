@@ -127,9 +127,9 @@ impl Pop3 {
                 return self.answer(&refusal(&error), io);
             }
         };
-        let path = self.site.maildir_of(&account);
-        let site = Arc::clone(&self.site);
-        let opened = spawn_blocking(move || Maildrop::open(&path, &site.snapshots)).await.map_err(|_| PANICKED)?;
+        let (path, site) = (self.site.mailbox_of(&account), Arc::clone(&self.site));
+        let opened = spawn_blocking(move || Maildrop::open(&path, site.config.mail.format(), &site.snapshots));
+        let opened = opened.await.map_err(|_| PANICKED)?;
         let response = match opened {
             Ok(maildrop) => {
                 info!(peer = %self.peer, user = %account.name, how, messages = maildrop.len(), "logged in");
@@ -289,7 +289,7 @@ fn temporary() -> Response<'static> {
     Response::err("not possible at the moment").with_code(ResponseCode::SYS_TEMP)
 }
 
-fn gone_or_temporary(error: &postrider_maildir::Error) -> Response<'static> {
+fn gone_or_temporary(error: &MaildropError) -> Response<'static> {
     if error.is_gone() { Response::err("another program has removed the message") } else { temporary() }
 }
 

@@ -4,15 +4,13 @@
 //! ones are therefore read at once.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, Read};
 
-use postrider_maildir::{Error, Operation};
 use postrider_pop3_proto::MessageNumber;
 use tokio::task::spawn_blocking;
 
 use crate::driver::Stop;
-use crate::maildrop::{Maildrop, Message};
+use crate::maildrop::{Content, Maildrop, MaildropError, Message};
 
 /// How much of a message is read at a time.
 const PIECE: u64 = 64 * 1024;
@@ -34,7 +32,7 @@ pub struct Piece {
     /// Its octets, with line ends as the file has them.
     pub octets: Vec<u8>,
     /// What the pieces after it are read from, unless it is the last.
-    rest: Option<File>,
+    rest: Option<Content>,
 }
 
 impl Retrieval {
@@ -48,7 +46,7 @@ impl Retrieval {
         maildrop: &Maildrop,
         number: MessageNumber,
         message: &Message,
-    ) -> Result<Result<Piece, Error>, Stop> {
+    ) -> Result<Result<Piece, MaildropError>, Stop> {
         let in_order = number.index() == self.next;
         self.next = number.index() + 1;
         while let Some((ahead, piece)) = self.ahead.pop_front() {
@@ -81,26 +79,26 @@ impl Piece {
     ///
     /// When it cannot be read. What was sent so far must not pass for the whole message.
     pub async fn next(self) -> Result<Option<Self>, Stop> {
-        let Some(file) = self.rest else { return Ok(None) };
-        let read = spawn_blocking(move || Self::read(file, PIECE)).await.map_err(|_| PANICKED)??;
+        let Some(content) = self.rest else { return Ok(None) };
+        let read = spawn_blocking(move || Self::read(content, PIECE)).await.map_err(|_| PANICKED)??;
         Ok(Some(read))
     }
 
     /// Reads up to `most` octets.
-    fn read(mut file: File, most: u64) -> io::Result<Self> {
+    fn read(mut content: Content, most: u64) -> io::Result<Self> {
         let mut octets = Vec::with_capacity(usize::try_from(most).unwrap_or_default());
-        let len = file.by_ref().take(most).read_to_end(&mut octets)?;
-        Ok(Self { octets, rest: (len as u64 == most).then_some(file) })
+        let len = content.by_ref().take(most).read_to_end(&mut octets)?;
+        Ok(Self { octets, rest: (len as u64 == most).then_some(content) })
     }
 }
 
 /// Opens a message and reads its first piece.
-fn reader(message: &Message) -> impl FnOnce() -> Result<Piece, Error> + Send + 'static {
-    let (mut file, octets) = (message.file(), message.octets);
+fn reader(message: &Message) -> impl FnOnce() -> Result<Piece, MaildropError> + Send + 'static {
+    let (mut place, octets) = (message.place(), message.octets);
     move || {
         // One more than there are, to meet the end of a small message at once.
-        let read = Piece::read(file.open()?, PIECE.min(octets + 1));
-        read.map_err(|source| Error::Io { operation: Operation::Read, path: file.path(), source })
+        let read = Piece::read(place.open()?, PIECE.min(octets + 1));
+        read.map_err(|source| MaildropError::Read { path: place.path(), source })
     }
 }
 

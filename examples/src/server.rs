@@ -24,7 +24,7 @@ use crate::delivery::Deliverer;
 use crate::driver::{Driver, Failure, Session, Stop};
 use crate::early::{Behaviour, EarlyTalkers};
 use crate::login::Logins;
-use crate::maildrop::Snapshots;
+use crate::maildrop::{Format, Snapshots};
 use crate::pop3::Pop3;
 use crate::proxy::{self, ProxyError};
 use crate::rate::Rate;
@@ -147,7 +147,7 @@ impl Site {
         Ok(Self {
             sasl: Sasl::new(Arc::clone(&logins)),
             logins,
-            deliverer: Deliverer::start().map_err(StartError::Thread)?.within(space.clone()),
+            deliverer: Deliverer::start(config.mail.format()).map_err(StartError::Thread)?.within(space.clone()),
             space,
             messages: Rate::new(config.limits.messages_per_minute, config.trust.shared.clone()),
             snapshots: Snapshots::default(),
@@ -157,8 +157,8 @@ impl Site {
     }
 
     /// Where the mail of an account is. Its name is safe as a file's name.
-    pub fn maildir_of(&self, account: &Account) -> PathBuf {
-        self.config.data.join("mail").join(&account.name)
+    pub fn mailbox_of(&self, account: &Account) -> PathBuf {
+        self.config.data.join(self.config.mail.path.replace("{user}", &account.name))
     }
 
     /// Who gets mail for `postmaster`. A name that is none of an account's is nobody's mail.
@@ -169,9 +169,12 @@ impl Site {
 
     /// Removes what interrupted deliveries left in the mailboxes' `tmp/`.
     fn clean(&self) {
+        if self.config.mail.format() != Format::Maildir {
+            return;
+        }
         for account in self.logins.accounts().all().values() {
             // A mailbox is made with its first message; where there is none, there is nothing to remove.
-            let Ok(maildir) = Maildir::open(self.maildir_of(account)) else { continue };
+            let Ok(maildir) = Maildir::open(self.mailbox_of(account)) else { continue };
             match maildir.clean_tmp(MIN_TMP_AGE) {
                 Ok(0) => {}
                 Ok(removed) => info!(user = %account.name, removed, "remains of interrupted deliveries removed"),

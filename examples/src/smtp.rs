@@ -214,7 +214,7 @@ impl Smtp {
         let ours = from.mailbox().filter(|mailbox| self.is_local(*mailbox));
         self.transaction = Transaction {
             from: from.to_string(),
-            sender: ours.and_then(|mailbox| self.account_of(mailbox)).map(|account| self.site.maildir_of(&account)),
+            sender: ours.and_then(|mailbox| self.account_of(mailbox)).map(|account| self.site.mailbox_of(&account)),
             utf8: parameters.smtputf8(),
             prdr: parameters.prdr(),
             envelope_id: parameters.envelope_id().map(String::from),
@@ -265,7 +265,7 @@ impl Smtp {
         let Some(account) = account else {
             return Err(Reply::new(Code::MAILBOX_UNAVAILABLE, "no such mailbox here").with_enhanced(5, 1, 1));
         };
-        let path = self.site.maildir_of(&account);
+        let path = self.site.mailbox_of(&account);
         let mailboxes = &mut self.transaction.mailboxes;
         let mailbox = mailboxes.iter().position(|other| *other == path).unwrap_or(mailboxes.len());
         if mailbox == mailboxes.len() {
@@ -308,7 +308,8 @@ impl Smtp {
     fn begin_message(&mut self) {
         let trace = self.trace().into_bytes();
         let mailboxes = self.transaction.mailboxes.clone();
-        let (message, config) = (self.site.deliverer.begin(mailboxes, trace), &self.site.config);
+        let sender = without_brackets(&self.transaction.from).to_owned();
+        let (message, config) = (self.site.deliverer.begin(mailboxes, sender, trace), &self.site.config);
         let submission = (self.role == Role::Submission)
             .then(|| Submission::new(config.submission.header_octets, now(), message_id(&config.hostname)));
         self.transaction.content = Some(Box::new(Content::new(message, config.limits.received_fields, submission)));
@@ -442,7 +443,8 @@ impl Smtp {
             envelope_id: transaction.envelope_id.as_deref(),
             delivered,
         };
-        let mut message = site.deliverer.begin(vec![mailbox.clone()], b"Return-Path: <>\n".to_vec());
+        let trace = b"Return-Path: <>\n".to_vec();
+        let mut message = site.deliverer.begin(vec![mailbox.clone()], String::new(), trace);
         message.push(&report.message()).await;
         for error in message.deliver().await.iter().filter_map(|outcome| outcome.as_ref().err()) {
             if self.log.take() {

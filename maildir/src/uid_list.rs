@@ -7,6 +7,7 @@ mod write;
 use std::fmt;
 use std::hash::BuildHasher;
 
+use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::listing::Listing;
@@ -320,16 +321,16 @@ impl UidList {
         let row = u32::try_from(row).unwrap_or(u32::MAX);
         let hash = hasher.hash_one(name_at(row));
         let same = |&known: &u32| name_at(known) == name_at(row);
-        match index.find_mut(hash, same) {
-            Some(known) => {
-                let replaced = std::mem::replace(known, row);
+        match index.entry(hash, same, |&row| hasher.hash_one(name_at(row))) {
+            Entry::Occupied(mut known) => {
+                let replaced = std::mem::replace(known.get_mut(), row);
                 if let Some(replaced) = rows.get_mut(replaced as usize) {
                     replaced.name = replaced.end;
                     self.live -= 1;
                 }
             }
-            None => {
-                let _ = index.insert_unique(hash, row, |&row| hasher.hash_one(name_at(row)));
+            Entry::Vacant(place) => {
+                let _ = place.insert(row);
             }
         }
     }
@@ -359,6 +360,10 @@ fn name_in<'a>(octets: &'a [u8], row: &Row) -> &'a [u8] {
 
 /// What Dovecot takes for the base of a name: all before the first colon.
 fn key(base: &[u8]) -> &[u8] {
+    // Hardly any has one; `contains` looks at words.
+    if !base.contains(&b':') {
+        return base;
+    }
     base.split(|&octet| octet == b':').next().unwrap_or_default()
 }
 

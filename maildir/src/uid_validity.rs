@@ -105,14 +105,11 @@ fn marked(name: &OsStr) -> Option<u32> {
     hexadecimal(name.as_bytes().strip_prefix(FILE.as_bytes())?.strip_prefix(b".")?)
 }
 
-/// Exactly 8 digits, and not 0, which is no UIDVALIDITY.
+/// Exactly 8 digits in lower case, and not 0, which is no UIDVALIDITY.
 fn hexadecimal(digits: &[u8]) -> Option<u32> {
     let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.len() == 8)?;
-    digits
-        .bytes()
-        .all(|digit| digit.is_ascii_hexdigit())
-        .then(|| u32::from_str_radix(digits, 16).ok())?
-        .filter(|&number| number > 0)
+    let number = u32::from_str_radix(digits, 16).ok().filter(|&number| number > 0)?;
+    (format!("{number:08x}") == digits).then_some(number)
 }
 
 fn now() -> u32 {

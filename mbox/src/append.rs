@@ -11,7 +11,7 @@ use std::fs::{FileTimes, Metadata};
 use std::io::Read;
 use std::time::{Duration, SystemTime};
 
-use crate::append::content::Content;
+use crate::append::content::{Content, INPUT};
 use crate::append::end::End;
 use crate::append::line_ends::Converted;
 pub use crate::append::line_ends::LineEnd;
@@ -59,7 +59,8 @@ impl Locked {
     /// Puts a message at the end. It is on stable storage when this returns, together with the name of the file, where the file was empty.
     ///
     /// The content is what comes, header and body, but for what [`Storing`] says; in mboxcl and mboxcl2 a right `Content-Length` is put last into the
-    /// header. It is read once, and of any length; it is in memory in pieces of 64 KiB. A missing line end at the end of the content is added, in every
+    /// header. It is read once, and of any length; it is in memory in pieces of 64 KiB. The mailbox is locked
+    /// meanwhile: what comes from a slow peer is better read before. A missing line end at the end of the content is added, in every
     /// dialect: programs that go by a length want exactly one line end behind it. A content that does not begin with a header field gets a blank line before
     /// it, as readers take no text for the start of a message. Lines in the header that begin with `From ` are quoted in every dialect: no message may have
     /// them, and readers split there.
@@ -130,6 +131,8 @@ struct Batch<'l> {
     before: Metadata,
     end: End,
     tail: Tail<'l>,
+    /// For what is read of contents.
+    input: Box<[u8]>,
 }
 
 impl<'l> Batch<'l> {
@@ -137,7 +140,7 @@ impl<'l> Batch<'l> {
         let before = calls::metadata_of(locked.file(), locked.path())?;
         let end = End::of(locked.file(), locked.path(), before.len(), locked.mbox().options().line_end)?;
         let tail = Tail::new(locked.file(), locked.path(), end.at);
-        Ok(Self { locked, storing, before, end, tail })
+        Ok(Self { locked, storing, before, end, tail, input: vec![0; INPUT].into() })
     }
 
     fn add(&mut self, envelope: &Envelope, content: impl Read) -> Result<Appended, Error> {
@@ -150,8 +153,8 @@ impl<'l> Batch<'l> {
         self.tail.push(line_end.octets())?;
         let storing = Content::new(&mut self.tail, self.storing, line_end);
         let added = match self.storing.converts_line_ends {
-            true => storing.copy(Converted::new(content, line_end)),
-            false => storing.copy(content),
+            true => storing.copy(Converted::new(content, line_end), &mut self.input),
+            false => storing.copy(content, &mut self.input),
         }?;
         let len = self.tail.position() - at;
         self.tail.push(line_end.octets())?;

@@ -3,9 +3,10 @@
 
 use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::error::{Error, Operation};
@@ -19,6 +20,9 @@ pub(crate) enum Call<'a> {
     Lock(&'a Path),
     Open(&'a Path),
     Remove(&'a Path),
+    Rename(&'a Path, &'a Path),
+    Reserve(&'a Path),
+    SetAttributes(&'a Path),
     SetTimes(&'a Path),
     SyncDirectory(&'a Path),
     SyncFile(&'a Path),
@@ -35,6 +39,9 @@ impl Call<'_> {
             Self::Lock(path) => (Operation::Lock, path),
             Self::Open(path) => (Operation::Open, path),
             Self::Remove(path) => (Operation::Remove, path),
+            Self::Rename(_, path) => (Operation::Rename, path),
+            Self::Reserve(path) => (Operation::Reserve, path),
+            Self::SetAttributes(path) => (Operation::SetAttributes, path),
             Self::SetTimes(path) => (Operation::SetTimes, path),
             Self::SyncDirectory(path) => (Operation::SyncDirectory, path),
             Self::SyncFile(path) => (Operation::SyncFile, path),
@@ -81,6 +88,78 @@ pub(crate) fn link(from: &Path, to: &Path) -> Result<(), Error> {
 
 pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     run(Call::Remove(path), || fs::remove_file(path))
+}
+
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    run(Call::Rename(from, to), || fs::rename(from, to))
+}
+
+/// Room for a file of `len` octets, so that writing them cannot fail for want of it; where the file system cannot promise that, nothing.
+pub(crate) fn reserve(file: &File, path: &Path, len: u64) -> Result<(), Error> {
+    run(Call::Reserve(path), || settle_reserve(file, len))
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn settle_reserve(file: &File, len: u64) -> io::Result<()> {
+    use nix::fcntl::{FallocateFlags, fallocate};
+    match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, i64::try_from(len).unwrap_or(i64::MAX)) {
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+        settled => Ok(settled?),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn settle_reserve(_: &File, _: u64) -> io::Result<()> {
+    Ok(())
+}
+
+/// Gives a file owner, permissions and extended attributes of another, access control lists among them. It fails where it may not.
+pub(crate) fn set_attributes(file: &File, path: &Path, like: &File) -> Result<(), Error> {
+    run(Call::SetAttributes(path), || {
+        let (now, wanted) = (file.metadata()?, like.metadata()?);
+        if (now.uid(), now.gid()) != (wanted.uid(), wanted.gid()) {
+            std::os::unix::fs::fchown(file, Some(wanted.uid()), Some(wanted.gid()))?;
+        }
+        file.set_permissions(wanted.permissions())?;
+        attributes(like, file)
+    })
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn attributes(from: &File, to: &File) -> io::Result<()> {
+    use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
+    let mut names = vec![0; XATTR_MAX];
+    let len = match flistxattr(from, &mut names) {
+        Err(rustix::io::Errno::NOTSUP) => return Ok(()),
+        len => len?,
+    };
+    let mut value = vec![0; XATTR_MAX];
+    for name in names.get(..len).unwrap_or_default().split(|octet| *octet == 0).filter(|name| !name.is_empty()) {
+        let len = fgetxattr(from, name, &mut value)?;
+        // A label that the system gives every file by itself need not be ours to set.
+        let set = fsetxattr(to, name, value.get(..len).unwrap_or_default(), XattrFlags::empty());
+        if !name.starts_with(b"security.") {
+            set?;
+        }
+    }
+    Ok(())
+}
+
+/// Linux's limit for the names of all attributes, and for the value of one.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const XATTR_MAX: usize = 65_536;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn attributes(_: &File, _: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Removes what a crash has left, if it has.
+pub(crate) fn remove_leftover(path: &Path) -> Result<(), Error> {
+    match remove(path) {
+        Err(error) if error.is_missing() => Ok(()),
+        settled => settled,
+    }
 }
 
 pub(crate) fn set_times(file: &File, path: &Path, times: FileTimes) -> Result<(), Error> {

@@ -4,11 +4,12 @@
 //! which the power may leave the file system.
 
 mod disk;
+mod rewriting;
 mod tests;
 
 use std::cell::RefCell;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
@@ -20,7 +21,7 @@ thread_local! {
 }
 
 /// What happens at the call that is cut.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 enum Cut {
     /// It does nothing and fails.
     Fails(Errno),
@@ -30,10 +31,13 @@ enum Cut {
     FailsFromThenOn(Errno),
     /// The process is killed before it; nothing later happens.
     Kills,
+    /// Another program does something to the scratch directory before it.
+    Meanwhile(fn(&Path)),
 }
 
 #[derive(Debug)]
 struct Machine {
+    root: PathBuf,
     disk: Disk,
     /// There are no hard links.
     links: bool,
@@ -46,7 +50,8 @@ struct Machine {
 impl Machine {
     /// Runs `action` on a disk that has `root` as it is now. Returns what it returned, and the machine.
     fn run<T>(root: &Path, links: bool, cut: Option<(usize, Cut)>, action: impl FnOnce() -> T) -> (T, Self) {
-        let machine = Self { disk: Disk::of(root), links, cut, calls: 0, syncs: 0, killed: false };
+        let machine =
+            Self { root: root.to_owned(), disk: Disk::of(root), links, cut, calls: 0, syncs: 0, killed: false };
         MACHINE.set(Some(machine));
         let returned = action();
         (returned, MACHINE.take().unwrap())
@@ -63,7 +68,7 @@ impl Machine {
             Cut::FailsFromThenOn(_) => this >= *at,
             _ => this == *at,
         });
-        self.killed = cut.is_some_and(|(_, cut)| cut == Cut::Kills);
+        self.killed = matches!(cut, Some((_, Cut::Kills)));
         let lacks = matches!(call, Call::Link(..)) && !self.links;
         cut.map(|(_, cut)| cut).or(lacks.then_some(Cut::Fails(Errno::EPERM)))
     }
@@ -76,6 +81,7 @@ pub(crate) fn intercept<T>(call: Call<'_>, perform: impl FnOnce() -> io::Result<
         match cut {
             Some(Cut::Fails(errno) | Cut::FailsFromThenOn(errno)) => return Err(errno.into()),
             Some(Cut::Kills) => return Err(Errno::EIO.into()),
+            Some(Cut::Meanwhile(act)) => act(&machine.root),
             Some(Cut::FailsAfterwards(_)) | None => {}
         }
         let returned = perform()?;

@@ -25,6 +25,12 @@ pub enum Operation {
     Read,
     /// Removing a file.
     Remove,
+    /// Giving a file another name.
+    Rename,
+    /// Reserving room for a file.
+    Reserve,
+    /// Setting owner, permissions and extended attributes of a file.
+    SetAttributes,
     /// Setting the times of a file.
     SetTimes,
     /// Reading the metadata of a file.
@@ -48,6 +54,9 @@ impl fmt::Display for Operation {
             Self::Open => "open",
             Self::Read => "read",
             Self::Remove => "remove",
+            Self::Rename => "rename",
+            Self::Reserve => "reserve room for",
+            Self::SetAttributes => "set the attributes of",
             Self::SetTimes => "set the times of",
             Self::Stat => "stat",
             Self::SyncDirectory => "sync the directory",

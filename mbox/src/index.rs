@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 
-use crate::entries::{Entries, Entry};
+use crate::entries::Entries;
 use crate::reader::{Reader, Section, Source};
 use crate::splitter::{End, Event, Policy, Splitter};
 
@@ -165,9 +165,7 @@ impl Index {
         if stamp == self.stamp && end == self.end {
             return Ok(Followed::Unchanged);
         }
-        let known = end > self.end
-            && octets(file, 0, self.head.len() as u64)? == self.head
-            && octets(file, self.end - self.tail.len() as u64, self.tail.len() as u64)? == self.tail;
+        let known = end > self.end && self.is_known(file)?;
         if let (true, Some(last)) = (known, self.places.last().copied()) {
             let mut grown = self.clone_from_last();
             grown.read_from(file, self.splitter.again_at(last.at), end)?;
@@ -197,16 +195,32 @@ impl Index {
         }
     }
 
-    /// A message with what its header says for mail programs; `None`, if there are not so many, or the file has been changed since.
+    /// Whether the messages of the file are where the index has them; others may have been appended.
     ///
     /// # Errors
     ///
     /// When reading fails.
-    pub fn entry(&self, file: &File, number: usize) -> io::Result<Option<Entry>> {
-        let Some(place) = self.places.get(number) else { return Ok(None) };
-        let section = Section::new(file, place.at, Some(self.end))?;
-        let mut entries = Entries::with(Reader::with(section, self.splitter.again_at(place.at)));
-        Ok(entries.next()?.filter(|entry| entry.content() == place.content()))
+    pub fn holds(&self, file: &File) -> io::Result<bool> {
+        let metadata = file.metadata()?;
+        let is_same = Stamp::of(&metadata) == self.stamp && metadata.len() == self.end;
+        Ok(is_same || metadata.len() > self.end && self.is_known(file)?)
+    }
+
+    /// The messages from this one on, counted from 0, with what their headers say for mail programs.
+    ///
+    /// # Errors
+    ///
+    /// When the file's length cannot be found out.
+    pub fn entries<'f>(&self, file: &'f File, first: usize) -> io::Result<Entries<Section<'f>>> {
+        let at = self.places.get(first).map_or(self.end, Place::at);
+        let section = Section::new(file, at, Some(self.end))?;
+        Ok(Entries::with(Reader::with(section, self.splitter.again_at(at))))
+    }
+
+    /// Whether what stands where the index was made is what stood there.
+    fn is_known(&self, file: &File) -> io::Result<bool> {
+        let tail = self.tail.len() as u64;
+        Ok(octets(file, 0, self.head.len() as u64)? == self.head && octets(file, self.end - tail, tail)? == self.tail)
     }
 
     /// Reads the messages from where `splitter` is to `end`.
@@ -329,11 +343,19 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_read_by_its_number() {
-        let file = file(&[ONE, TWO].concat());
+    fn entries_are_read_from_any_message_on() {
+        let file = file(&[ONE, TWO, ONE].concat());
         let index = read(&file);
-        assert_eq!(index.entry(&file, 1).unwrap().map(|entry| entry.content()), Some(index.places[1].content()));
-        assert_eq!(index.entry(&file, 2).unwrap(), None);
+        for first in 0..4 {
+            let mut entries = index.entries(&file, first).unwrap();
+            let entries: Vec<_> = std::iter::from_fn(|| entries.next().unwrap()).map(|entry| entry.content()).collect();
+            assert_eq!(entries, index.places[first..].iter().map(Place::content).collect::<Vec<_>>());
+        }
+        assert!(index.holds(&file).unwrap());
+        file.write_all_at(ONE, index.end).unwrap();
+        assert!(index.holds(&file).unwrap());
+        file.write_all_at(TWO, 0).unwrap();
+        assert!(!index.holds(&file).unwrap());
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod quote;
 mod reader;
 mod rewrite;
 mod splitter;
+mod text;
 
 pub use crate::append::{Appended, LineEnd, Storing};
 pub use crate::detect::{Certainty, Detected, Evidence};
@@ -36,5 +37,6 @@ pub use crate::metadata::{Base, Flag, Flags, Keyword, Metadata};
 pub use crate::numbering::{Numbering, number};
 pub use crate::quote::{Dialect, Piece, Quoter, Unquoter};
 pub use crate::reader::{Reader, Section, Source, Stream};
-pub use crate::rewrite::Edit;
+pub use crate::rewrite::{Edit, Rewriting, Rewritten, Way};
 pub use crate::splitter::{Doubt, End, Event, Length, Policy, Splitter, Step, What, Why};
+pub use crate::text::Text;

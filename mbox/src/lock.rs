@@ -190,6 +190,15 @@ impl Lock {
         Ok(None)
     }
 
+    /// Takes the locks that belong to an open file for another one too, which nobody else knows of yet.
+    pub(crate) fn take_too(&self, target: Target<'_>) -> Result<(), Error> {
+        self.held.iter().try_for_each(|held| match held {
+            Held::Dotlock(_) => Ok(()),
+            Held::Fcntl => fcntl::acquire(target).map(drop),
+            Held::Flock => flock::acquire(target).map(drop),
+        })
+    }
+
     /// Why there is no dotlock, where one was to be tried.
     pub(crate) fn forgone(&self) -> Option<&Error> {
         self.forgone.as_ref()

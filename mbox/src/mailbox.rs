@@ -1,5 +1,6 @@
 //! A mailbox file, and the same locked.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use crate::append::LineEnd;
 use crate::calls;
 use crate::error::{Error, Operation};
 use crate::lock::{Access, Busy, Lock, Locking, Patience, Target, Watch};
+use crate::rewrite::Rewriting;
 
 /// What may differ from one site to the next. Every value has a usable default.
 #[derive(Clone, Debug)]
@@ -22,11 +24,13 @@ pub struct Options {
     pub line_end: LineEnd,
     /// How it is locked.
     pub locking: Locking,
+    /// How it is changed where more changes than octets in their places.
+    pub rewriting: Rewriting,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { file_mode: 0o600, line_end: LineEnd::Lf, locking: Locking::default() }
+        Self { file_mode: 0o600, line_end: LineEnd::Lf, locking: Locking::default(), rewriting: Rewriting::default() }
     }
 }
 
@@ -110,8 +114,8 @@ impl Mbox {
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`], if the locks were not free within [`Locking::timeout`]; [`Error::Io`], if the file cannot be opened or locked at all;
-    /// [`Error::NotRegular`].
+    /// [`Error::Locked`], if the locks were not free within [`Locking::timeout`]; [`Error::Io`], if the file cannot be opened or locked at all, or a
+    /// [rewrite](Locked::rewrite) that was interrupted cannot be completed; [`Error::NotRegular`].
     pub fn lock(&self, access: Access) -> Result<Locked, Error> {
         let locking = &self.options().locking;
         let (mut patience, mut watch) = (Patience::new(locking.timeout), Watch::default());
@@ -121,8 +125,19 @@ impl Mbox {
             let busy = match Lock::attempt(target, locking, &mut watch)? {
                 Ok(lock) => {
                     let locked = Locked { mbox: self.clone(), file, access, lock };
-                    if locked.is_current()? {
-                        return Ok(locked);
+                    match locked.is_current()? {
+                        true if !locked.is_interrupted()? => return Ok(locked),
+                        // Not even a reader may see the file as it is.
+                        true if access == Access::Read => {
+                            drop(locked);
+                            self.lock(Access::Write)?;
+                            continue;
+                        }
+                        true => {
+                            locked.recover()?;
+                            return Ok(locked);
+                        }
+                        false => {}
                     }
                     None
                 }
@@ -238,10 +253,27 @@ impl Locked {
 
     /// Forces the name of the file to stable storage, where it really is.
     pub(crate) fn sync_name(&self) -> Result<(), Error> {
+        calls::sync_directory(&self.real_place()?.0)
+    }
+
+    /// Directory and name of the file itself, whatever links lead there.
+    pub(crate) fn real_place(&self) -> Result<(PathBuf, OsString), Error> {
         let path = self.path();
         let real = path.canonicalize().map_err(|source| Error::io(Operation::Stat, path, source))?;
-        let parent = real.parent().ok_or_else(|| Error::io(Operation::Stat, path, Errno::ENOENT))?;
-        calls::sync_directory(parent)
+        match (real.parent(), real.file_name()) {
+            (Some(parent), Some(name)) => Ok((parent.to_owned(), name.to_owned())),
+            _ => Err(Error::io(Operation::Stat, path, Errno::ENOENT)),
+        }
+    }
+
+    /// Takes the locks for a file that is to have the name.
+    pub(crate) fn lock_too(&self, file: &File) -> Result<(), Error> {
+        self.lock.take_too(Target { file, path: self.path(), access: self.access })
+    }
+
+    /// The file that has the name now; the locks of the other end with it.
+    pub(crate) fn exchange(&mut self, file: File) {
+        self.file = file;
     }
 }
 

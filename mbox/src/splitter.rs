@@ -579,9 +579,11 @@ impl Next {
         if octets.starts_with(b">From ") {
             return Some(Self::Field);
         }
-        let name = octets.iter().take(MAX_NAME).position(|octet| !matches!(octet, b'!'..=b'9' | b';'..=b'~'));
-        match name.and_then(|len| octets.get(len)) {
-            Some(b':') if name != Some(0) => Some(Self::Field),
+        let name = octets.iter().take(MAX_NAME).take_while(|octet| matches!(octet, b'!'..=b'9' | b';'..=b'~')).count();
+        // RFC 5322 section 4.5 has space before the colon.
+        let behind = octets.iter().take(MAX_NAME).skip(name).find(|octet| !matches!(octet, b' ' | b'\t'));
+        match behind {
+            Some(b':') if name > 0 => Some(Self::Field),
             // A CR may still become a line end.
             Some(_) if octets != b"\r" || last => Some(Self::Text),
             None if octets.len() >= MAX_NAME || last => Some(Self::Text),

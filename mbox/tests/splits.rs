@@ -122,6 +122,14 @@ fn entries_may_lack_header_body_and_all() {
 }
 
 #[test]
+fn a_field_may_have_space_before_its_colon() {
+    let file = b"From a@b Thu Jan  1 00:00:00 1970\nSubject \t: old\n\nx\n";
+    assert_eq!(postrider_mbox::messages(file, Policy::default()).count(), 1);
+    let file = b"From a@b Thu Jan  1 00:00:00 1970\n : no name\n\nx\n";
+    assert_eq!(postrider_mbox::messages(file, Policy::default()).count(), 0);
+}
+
+#[test]
 fn text_that_begins_with_from_is_text() {
     for text in [
         "From now on\nall is well",

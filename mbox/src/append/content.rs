@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::quote::Dialect;
 
 /// What is read at once; more than is ever held back.
-const INPUT: usize = if cfg!(test) { 2 * MAX_HELD } else { 64 * 1024 };
+pub(super) const INPUT: usize = if cfg!(test) { 2 * MAX_HELD } else { 64 * 1024 };
 
 /// As many digits as any length has.
 const LENGTH_DIGITS: usize = 20;
@@ -53,9 +53,9 @@ impl<'t, 'f> Content<'t, 'f> {
         Self { tail, storing, line_end, part, quoting: Quoting::new(quoted), begins, added: Added::default() }
     }
 
-    /// Stores all that `source` gives.
-    pub(super) fn copy(mut self, mut source: impl Read) -> Result<Added, Error> {
-        let (mut buffer, mut filled, mut last) = (vec![0; INPUT], 0, false);
+    /// Stores all that `source` gives. `buffer` has room for [`INPUT`] octets.
+    pub(super) fn copy(mut self, mut source: impl Read, buffer: &mut [u8]) -> Result<Added, Error> {
+        let (mut filled, mut last) = (0, false);
         while !last {
             let more = read(&mut source, buffer.get_mut(filled..).unwrap_or_default())
                 .map_err(|source| Error::Source { path: self.tail.path().to_owned(), source })?;
@@ -95,7 +95,9 @@ impl<'t, 'f> Content<'t, 'f> {
         Ok(input.len())
     }
 
-    /// A length is the last field: what comes is not known before, and neither is where the header ends.
+    /// The length is the last field, and filled in at the end: the content comes once, and may be longer than what one would hold. Where it was written
+    /// before it is known, spaces are left behind it; in front of it, neither mutt nor Dovecot would believe it. What a crash leaves unfilled is no number,
+    /// and no length.
     fn begin_body(&mut self, blank: &[u8]) -> Result<(), Error> {
         let has_length = matches!(self.storing.dialect, Dialect::Mboxcl | Dialect::Mboxcl2);
         let gap = match has_length {

@@ -238,7 +238,7 @@ mod tests {
             }
             let is_field = line.split_once(':').is_some_and(|(name, _)| {
                 let name = name.trim_ascii_end();
-                !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic())
+                (1..MAX_NAME).contains(&name.len()) && name.bytes().all(|octet| octet.is_ascii_graphic())
             });
             if header && kept && out.is_empty() && !is_field {
                 return format!("\n{}", &input[at..]);

@@ -43,6 +43,17 @@ impl<R: Read> Converted<R> {
         Self { source, line_end, input, filled: 0..0, cr: false, lf: false, ended: false }
     }
 
+    /// Gives octets up to the next CR or LF, as many as there is room for. How many.
+    fn run(&mut self, room: &mut [u8]) -> usize {
+        let input = self.input.get(self.filled.clone()).filter(|_| !self.cr && !self.lf).unwrap_or_default();
+        let len = memchr::memchr2(b'\r', b'\n', input).unwrap_or(input.len()).min(room.len());
+        if let (Some(place), Some(octets)) = (room.get_mut(..len), input.get(..len)) {
+            place.copy_from_slice(octets);
+        }
+        self.filled.start += len;
+        len
+    }
+
     /// The next octet to give.
     fn octet(&mut self) -> Option<u8> {
         if std::mem::take(&mut self.lf) {
@@ -75,8 +86,13 @@ impl<R: Read> Converted<R> {
 impl<R: Read> Read for Converted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut len = 0;
-        while let Some(place) = buffer.get_mut(len) {
-            if let Some(octet) = self.octet() {
+        while let Some(room) = buffer.get_mut(len..).filter(|room| !room.is_empty()) {
+            let run = self.run(room);
+            len += run;
+            if run > 0 {
+                continue;
+            }
+            if let (Some(octet), Some(place)) = (self.octet(), room.first_mut()) {
                 *place = octet;
                 len += 1;
             } else if len > 0 || self.ended {

@@ -71,15 +71,14 @@ impl<'f> Tail<'f> {
         Ok(gap)
     }
 
-    /// Fills a gap: with just these octets while it is in memory, and otherwise with spaces before them.
+    /// Fills a gap: with just these octets while it is in memory, and otherwise with spaces behind them.
     pub(super) fn fill(&mut self, gap: Gap, octets: &[u8]) -> Result<(), Error> {
         let here = gap.at.checked_sub(self.at).and_then(|from| usize::try_from(from).ok());
         if let Some(from) = here.filter(|from| from + gap.len <= self.buffer.len()) {
             self.buffer.splice(from..from + gap.len, octets.iter().copied());
             return Ok(());
         }
-        let at = gap.at + gap.len.saturating_sub(octets.len()) as u64;
-        calls::write_at(self.file, self.path, at, octets)
+        calls::write_at(self.file, self.path, gap.at, octets)
     }
 
     pub(super) fn flush(&mut self) -> Result<(), Error> {

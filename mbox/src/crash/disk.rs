@@ -43,6 +43,9 @@ pub(super) type State = BTreeMap<PathBuf, Vec<u8>>;
 /// In how many ways a power failure may leave an edit.
 const WAYS: usize = 4;
 
+/// Octets that are written as a whole or not at all.
+const SECTOR: usize = 512;
+
 /// More states are too many to go through.
 const MANY: usize = 1 << 16;
 
@@ -66,18 +69,19 @@ impl Disk {
             }
             Call::Link(from, to) => self.change(None, Some((to, self.seen[from]))),
             Call::Remove(path) => self.change(Some(path), None),
+            Call::Rename(from, to) => self.change(Some(from), Some((to, self.seen[from]))),
             Call::SyncDirectory(path) => self.sync_directory(path),
             Call::SyncFile(path) => self.file(path).sync(),
             Call::Truncate(path, len) => self.edit(path, Edit::Truncate(usize::try_from(len).unwrap())),
             Call::Write(path, at, octets) => {
                 self.edit(path, Edit::Write(usize::try_from(at).unwrap(), octets.to_vec()));
             }
-            Call::Lock(_) | Call::Open(_) | Call::SetTimes(_) => {}
+            Call::Lock(_) | Call::Open(_) | Call::Reserve(_) | Call::SetAttributes(_) | Call::SetTimes(_) => {}
         }
     }
 
     fn file(&mut self, path: &Path) -> &mut StoredFile {
-        let file = self.seen[path];
+        let file = self.seen[&path.canonicalize().unwrap()];
         &mut self.files[file]
     }
 
@@ -176,11 +180,20 @@ impl StoredFile {
 }
 
 impl Edit {
-    /// 0: it is there; 1: it is not; 2: in half; 3: the file is as long, but has zeros there.
+    /// 0: it is there; 1: it is not; 2: in half; 3: the file is as long, but has zeros there. Where a file has octets already, sectors are written as a
+    /// whole: 2: all but the first is as it was; 3: the first is as it was.
     fn apply(&self, content: &mut Vec<u8>, way: usize) {
         match (self, way) {
-            (Self::Truncate(len), 0) => content.truncate(*len),
+            (Self::Truncate(len), 0) => content.resize(*len, 0),
             (Self::Truncate(_), _) | (_, 1) => {}
+            (Self::Write(at, octets), 2 | 3) if at + octets.len() <= content.len() => {
+                let edge = (at.next_multiple_of(SECTOR) - at).min(octets.len());
+                let (first, others) = octets.split_at(edge);
+                match way {
+                    2 => content[*at..at + edge].copy_from_slice(first),
+                    _ => content[at + edge..at + octets.len()].copy_from_slice(others),
+                }
+            }
             (Self::Write(at, octets), _) => {
                 let there = if way == 2 { octets.len() / 2 } else { octets.len() };
                 content.resize(content.len().max(at + there), 0);

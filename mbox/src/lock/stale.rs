@@ -125,3 +125,39 @@ fn read(path: &Path, mark: Mark) -> Option<Vec<u8>> {
     file.take(MAX_CONTENT as u64).read_to_end(&mut content).ok().filter(|_| is_same)?;
     Some(content)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_is_broken_is_what_was_looked_at() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("mbox.lock");
+        let at_once = Stale { unchanged: Some(Duration::ZERO), dead: true };
+        fs::write(&path, "0").unwrap();
+        let (mut one, mut two) = (Watch::default(), Watch::default());
+        assert!(one.look(&path).unwrap().is_some() && two.look(&path).unwrap().is_some());
+        assert!(one.break_stale(&path, &at_once).unwrap());
+        assert!(!path.exists());
+        // One has the lock now, and two comes late.
+        fs::write(scratch.path().join("new"), "1").unwrap();
+        fs::rename(scratch.path().join("new"), &path).unwrap();
+        assert!(!two.break_stale(&path, &at_once).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"1");
+        // Nor is one broken that is touched, or that another is about to break.
+        assert!(two.look(&path).unwrap().is_some());
+        let file = File::open(&path).unwrap();
+        file.lock().unwrap();
+        assert!(!two.break_stale(&path, &at_once).unwrap());
+        file.unlock().unwrap();
+        // Clocks of file systems are coarse.
+        std::thread::sleep(Duration::from_millis(50));
+        fs::write(&path, "2").unwrap();
+        assert!(!two.break_stale(&path, &at_once).unwrap());
+        assert!(two.look(&path).unwrap().is_some() && two.break_stale(&path, &at_once).unwrap());
+        assert!(two.look(&path).unwrap().is_none());
+    }
+}

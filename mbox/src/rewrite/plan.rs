@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::entries::Entry;
 use crate::fields::{Field, Name};
-use crate::metadata::{Base, Metadata};
+use crate::metadata::{Base, Flag, Metadata};
 
 /// What is to become of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) splices: Vec<Splice>,
     pub(crate) removed: usize,
     pub(crate) changed: usize,
+    /// Among those that stay is one that nobody has seen in a list.
+    pub(crate) leaves_new: bool,
 }
 
 impl Plan {
@@ -101,6 +103,8 @@ impl<'a> Planner<'a> {
             Edit::Set(metadata) => metadata,
             Edit::Keep => entry.metadata.clone(),
         };
+        let seen = metadata.flags.contains(Flag::SEEN) || metadata.flags.contains(Flag::OLD);
+        self.plan.leaves_new |= !seen;
         let carries = !std::mem::replace(&mut self.carried, true);
         // What senders wrote into any other message counts for nothing, and goes when its header is written anew.
         let base = if carries { self.base.or(self.said.as_ref()) } else { None };
@@ -178,7 +182,7 @@ impl Lines {
 mod tests {
     use super::*;
     use crate::entries::Entries;
-    use crate::metadata::{Flag, Flags, Keyword};
+    use crate::metadata::{Flags, Keyword};
     use crate::reader::Stream;
     use crate::splitter::Policy;
     use proptest::prelude::*;
