@@ -433,6 +433,10 @@ fn interrupted(site: &Site, words: &[&str], state: &str) -> usize {
                 std::thread::sleep(Duration::from_millis(count as u64 * 7 % 30));
                 child.kill().unwrap();
                 child.wait().unwrap();
+                if !site.path(state).exists() {
+                    // That was too late: all was done and told.
+                    return count;
+                }
                 break None;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -459,6 +463,27 @@ fn what_was_killed_is_gone_on_with_and_nothing_is_doubled_or_lost() {
     assert!(times >= 1, "killed {times} times");
     assert!(fs::read(site.path("again")).unwrap() == fs::read(site.path("large")).unwrap(), "octet for octet");
     assert_eq!(fs::read_dir(site.0.path()).unwrap().count(), 3, "nothing is left beside");
+}
+
+#[test]
+fn one_run_at_a_time_is_at_work_on_a_target_and_a_locked_mailbox_is_waited_for() {
+    let site = Site::new();
+    site.write("large", &large(600));
+    let mut child = site.command(&["convert", "large", "m"]).stdout(Stdio::null()).spawn().unwrap();
+    while done(&site.path("m.mailconv")) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let other = site.run(&["convert", "large", "m"]);
+    assert!(other.status == 75 || !site.path("m.mailconv").exists(), "{} {}", other.status, other.err);
+    assert!(child.wait().unwrap().success());
+
+    let lock = postrider_mbox::Mbox::open(site.path("large")).unwrap().lock(postrider_mbox::Access::Write).unwrap();
+    let mut waiting = site.command(&["convert", "large", "n"]).stdout(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(waiting.try_wait().unwrap(), None);
+    assert!(!site.path("n").exists(), "it waits before it makes anything");
+    drop(lock);
+    assert!(waiting.wait().unwrap().success());
 }
 
 #[test]

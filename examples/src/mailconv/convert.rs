@@ -12,7 +12,7 @@ use super::origin::Origin;
 use super::progress::Bar;
 use super::report::{Details, Note, Totals};
 use super::source::Kind;
-use super::state::{State, create_directories};
+use super::state::{Lock, State, create_directories};
 use super::tree::{self, Found, Layout, Tree};
 use super::{failure, list, to_maildir, to_mbox};
 
@@ -82,6 +82,10 @@ pub fn run(task: &Task, out: &mut dyn Write) -> Result<u8, Failure> {
         task.layout,
         task.strip,
     );
+    if let Some(above) = task.to.parent() {
+        create_directories(above)?;
+    }
+    let _lock = Lock::new(&task.to)?;
     if task.restart {
         discard(task, &pairs, format)?;
     }
@@ -90,7 +94,7 @@ pub fn run(task: &Task, out: &mut dyn Write) -> Result<u8, Failure> {
     let mut state = match found {
         Some(state) => state,
         None => {
-            begin(task, format, &pairs)?;
+            begin(format, &pairs)?;
             State::new(&task.to, &words, pairs.len())?
         }
     };
@@ -105,8 +109,9 @@ pub fn run(task: &Task, out: &mut dyn Write) -> Result<u8, Failure> {
         totals.note(Note::Folder, u64::from(pair.renamed));
         totals.add(&state.folders.get(number).map(|progress| progress.totals.clone()).unwrap_or_default());
     }
-    state.remove()?;
+    // Told first: who is killed before the state is gone is told again.
     details.sum(pairs.len(), &totals, resumed)?;
+    state.remove()?;
     Ok(if totals.is_incomplete() { failure::DATA } else { 0 })
 }
 
@@ -142,15 +147,12 @@ fn pairs(task: &Task, format: Format, tree: &Tree) -> Result<Vec<Pair>, Failure>
 }
 
 /// Makes sure that nothing is in the way before anything is made.
-fn begin(task: &Task, format: Format, pairs: &[Pair]) -> Result<(), Failure> {
+fn begin(format: Format, pairs: &[Pair]) -> Result<(), Failure> {
     for pair in pairs {
         let there = pair.to.symlink_metadata().is_ok();
         if format == Format::Mbox && there {
             return Err(Failure::Exists { path: pair.to.clone(), hint: "" });
         }
-    }
-    if let Some(above) = task.to.parent().filter(|above| !above.as_os_str().is_empty()) {
-        create_directories(above)?;
     }
     Ok(())
 }

@@ -169,7 +169,7 @@ impl Draft {
             Says::Anything => true,
             Says::This(None) => !self.fields.has(Name::XImapBase) && !self.fields.has(Name::XImap),
             Says::This(Some(base)) => {
-                !self.fields.has(Name::XImap) && self.fields.base().is_some_and(|found| found.covers(base))
+                !self.fields.has(Name::XImap) && self.fields.base().is_some_and(|found| found.numbers_as(base))
             }
         };
         length_fits && base_fits && self.fields.notes() == wanted

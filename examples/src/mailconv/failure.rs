@@ -24,6 +24,12 @@ pub enum Failure {
     /// The command line.
     #[error("{0}; try --help")]
     Arguments(#[from] lexopt::Error),
+    /// Another run.
+    #[error("another mailconv is at work on {path:?}")]
+    Busy {
+        /// The target.
+        path: PathBuf,
+    },
     /// The source was written to while it was read.
     #[error("{path:?} has changed while it was read; run it again")]
     Changed {
@@ -84,7 +90,7 @@ impl Failure {
     pub fn status(&self) -> u8 {
         match self {
             Self::Arguments(_) | Self::Usage(_) => USAGE,
-            Self::Changed { .. } => TEMPORARY,
+            Self::Busy { .. } | Self::Changed { .. } => TEMPORARY,
             Self::Exists { .. } | Self::State { .. } => CANNOT_CREATE,
             Self::File { source, operation: "open", .. } if source.kind() == io::ErrorKind::NotFound => NO_INPUT,
             Self::Maildir(postrider_maildir::Error::NotMaildir { .. }) => DATA,

@@ -120,11 +120,10 @@ pub struct Base {
 }
 
 impl Base {
-    /// Whether this says all that `other` says.
+    /// Whether both say the same of UIDs. Keywords need not be listed: messages say them.
     #[must_use]
-    pub fn covers(&self, other: &Self) -> bool {
-        let numbers = |base: &Self| (base.uid_validity, base.uid_last);
-        numbers(self) == numbers(other) && self.keywords.is_superset(&other.keywords)
+    pub fn numbers_as(&self, other: &Self) -> bool {
+        (self.uid_validity, self.uid_last) == (other.uid_validity, other.uid_last)
     }
 }
 

@@ -234,6 +234,7 @@ impl<'o> Letters<'o> {
     /// # Errors
     ///
     /// When it cannot be read.
+    #[allow(clippy::should_implement_trait, reason = "with a result around, as a reader's `next`")]
     pub fn next(&mut self) -> Result<Next<'o>, Failure> {
         match self {
             Self::Mbox { mbox, entries, dialect, numbered, number, is_first, end } => {

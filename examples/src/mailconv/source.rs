@@ -230,7 +230,17 @@ fn foreign(front: &[u8]) -> Option<&'static str> {
 /// Whether a directory entry is to be passed over when mailboxes are looked for: hidden files, and what other programs keep beside their mail.
 #[must_use]
 pub fn is_beside(name: &[u8]) -> bool {
-    let others = [&b".msf"[..], b".dat", b".lock", b".mailconv", b".mailconv-part", b".lost", b".html", b".json"];
+    let others = [
+        &b".msf"[..],
+        b".dat",
+        b".lock",
+        b".mailconv",
+        b".mailconv-part",
+        b".mailconv-lock",
+        b".lost",
+        b".html",
+        b".json",
+    ];
     name.starts_with(b".") || name == b"dovecot.index" || others.iter().any(|end| name.ends_with(end))
 }
 

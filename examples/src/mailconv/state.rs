@@ -3,8 +3,9 @@
 //! The file is replaced as a whole, and only after what it says is on stable storage. What was done after that is recognised: an mbox file is cut where
 //! the state says that it ended, and messages in a Maildir bear the number of their job and their own in their names.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,48 @@ pub struct Progress {
 
 /// Behind the target's name.
 const SUFFIX: &str = ".mailconv";
+
+/// Locked while a run is at work.
+const LOCK: &str = ".mailconv-lock";
+
+/// Keeps other runs away from a target. Goes with this.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Locks a target.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`], if another run is at work there.
+    pub fn new(target: &Path) -> Result<Self, Failure> {
+        let path = beside(target, LOCK);
+        loop {
+            let file = File::options().write(true).create(true).truncate(false).open(&path).at("create", &path)?;
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => return Err(Failure::Busy { path: target.to_owned() }),
+                Err(TryLockError::Error(error)) => return Err(error).at("lock", &path),
+                Ok(()) => {}
+            }
+            // Whoever had it before may have removed the name.
+            let of = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+            let named = fs::metadata(&path).ok().map(of);
+            if named == Some(of(file.metadata().at("look at", &path)?)) {
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // If it stays, it is locked by nobody, and used again.
+        let _ = fs::remove_file(&self.path);
+    }
+}
 
 /// A path with something behind its last component.
 #[must_use]

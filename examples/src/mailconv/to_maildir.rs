@@ -3,7 +3,7 @@
 //! Each message's name says which one of which job it is, so that a run that goes on knows what is there.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -19,6 +19,7 @@ use super::header::{Header, Part};
 use super::notes::{Mark, Notes};
 use super::origin::{Letter, Next, Origin};
 use super::report::Note;
+use super::source::directory;
 use super::to_mbox::{sender, unquoted};
 
 /// So many messages share their syncs, and so many octets.
@@ -113,7 +114,19 @@ fn begin(maildir: &Maildir, context: &mut Context<'_, '_>) -> Result<String, Fai
         let job = format!("{:x}-{:x}", now.as_nanos() & 0xFFFF_FFFF_FFFF, std::process::id());
         context.save(|progress| progress.job = job)?;
     }
-    Ok(context.progress().job.clone())
+    let job = context.progress().job;
+    clean(maildir, &job)?;
+    Ok(job)
+}
+
+/// Removes what a run that was killed has left in `tmp/`: nobody else writes files of this job.
+fn clean(maildir: &Maildir, job: &str) -> Result<(), Failure> {
+    for (name, path) in directory(&maildir.path().join("tmp"))? {
+        if number(&name, job).is_some() {
+            fs::remove_file(&path).at("remove", &path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The messages of a job that are in a Maildir, by number, with their base names.
@@ -141,6 +154,7 @@ pub fn discard(to: &Path, job: &str) -> Result<(), Failure> {
     let listing = maildir.list()?;
     let ours = listing.iter().filter(|entry| number(entry.name().unique(), job).is_some());
     let messages = ours.map(|entry| maildir.message(&entry)).collect();
+    clean(&maildir, job)?;
     maildir.remove_all(messages).into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(maildir.sync()?)
 }
@@ -192,7 +206,7 @@ impl Batch {
         let path = self.maildir.path();
         let strip = context.strip;
         read(&letter.content, strip, &mut |octets| delivery.write_all(octets).at("write to", path))?;
-        let received = letter.received.or_else(|| context.modified);
+        let received = letter.received.or(context.modified);
         if let Some(time) = received.and_then(time) {
             delivery.received_at(time);
         }
