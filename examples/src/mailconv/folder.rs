@@ -54,7 +54,7 @@ impl Folder {
         let base = uids.filter(|_| items.iter().any(|item| item.notes.uid.is_some())).map(|uids| Base {
             uid_validity: uids.uid_validity(),
             uid_last: uids.next_uid().saturating_sub(1),
-            keywords: items.iter().flat_map(|item| item.notes.keywords.iter().cloned()).collect(),
+            keywords: items.iter().flat_map(|item| item.notes.words().map(<[u8]>::to_vec)).collect(),
         });
         Ok(Self { maildir, items, base })
     }

@@ -38,8 +38,8 @@ const LETTERS: [(Mark, bool, u8, u8); 5] = [
     (Mark::Deleted, true, b'D', b'T'),
 ];
 
-/// The keyword that says what `P` says in a Maildir.
-const FORWARDED: &[u8] = b"$Forwarded";
+/// The keyword that says what `P` says in a Maildir; Dovecot knows the keyword only.
+pub const FORWARDED: &[u8] = b"$Forwarded";
 
 impl Mark {
     /// The mark of a letter in `Status`, or in `X-Status`.
@@ -137,6 +137,12 @@ impl Notes {
         }
     }
 
+    /// Its keywords, with the one that is [`Mark::Passed`].
+    pub fn words(&self) -> impl Iterator<Item = &[u8]> {
+        let passed = self.marks.contains(&Mark::Passed).then_some(FORWARDED);
+        passed.into_iter().chain(self.keywords.iter().map(Vec::as_slice))
+    }
+
     /// The fields as lines. What mbox files have no place for is left out.
     #[must_use]
     pub fn lines(&self, base: Option<&Base>, content_length: Option<u64>, line_end: &str) -> Vec<Vec<u8>> {
@@ -158,8 +164,7 @@ impl Notes {
                 lines.push(format!("{name}: {letters}").into_bytes());
             }
         }
-        let passed = self.marks.contains(&Mark::Passed).then_some(FORWARDED);
-        let words: Vec<&[u8]> = passed.into_iter().chain(self.keywords.iter().map(Vec::as_slice)).collect();
+        let words: Vec<&[u8]> = self.words().collect();
         if !words.is_empty() {
             lines.push([b"X-Keywords: ", words.join(&b' ').as_slice()].concat());
         }

@@ -16,7 +16,7 @@ use super::context::Context;
 use super::draft::Draft;
 use super::failure::{At, Failure};
 use super::header::{Header, Part};
-use super::notes::{Mark, Notes};
+use super::notes::{FORWARDED, Mark, Notes};
 use super::origin::{Letter, Next, Origin};
 use super::report::Note;
 use super::source::directory;
@@ -218,11 +218,13 @@ impl Batch {
     /// The letters of its keywords.
     fn keywords(&mut self, letter: &Letter<'_>, context: &mut Context<'_, '_>) -> Result<Flags, Failure> {
         let mut flags = Flags::EMPTY;
-        for keyword in &letter.notes.keywords {
+        for keyword in letter.notes.words() {
             let known = self.letters.flag(keyword);
             let added = known.map_or_else(|| self.maildir.add_keyword(keyword), Ok);
             match added {
                 Ok(flag) => flags = flags.with(flag.into()),
+                // Its own letter says it, too.
+                Err(Error::Keyword { .. }) if keyword == FORWARDED => {}
                 Err(Error::Keyword { .. }) => {
                     context.note(&letter.at, Note::Keyword, 1, &super::octets::shown(keyword))?;
                 }
