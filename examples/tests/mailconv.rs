@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -222,7 +223,9 @@ fn a_maildir_becomes_a_mailbox_of_each_dialect_and_again_a_maildir_octet_for_oct
         site.write(&format!("m/cur/17000000{number:02}.M1P1.host:2,{flags}"), message);
     }
     site.write("m/dovecot-keywords", b"0 urgent\n");
-    fs::create_dir_all(site.path("m/new")).unwrap();
+    // Nothing has to be said of these, and yet they cannot be stored as they are.
+    site.write("m/new/1800000001.M1P1.host", b"all text, and new\n");
+    site.write("m/new/1800000002.M1P1.host", b"X-Mailconv: 0\n\nlooks like ours, and is new\n");
     fs::create_dir_all(site.path("m/tmp")).unwrap();
     let before = site.messages(&["m"]);
     for dialect in ["mboxrd", "mboxcl2", "mboxcl", "mboxo"] {
@@ -420,22 +423,27 @@ fn done(state: &Path) -> u64 {
 }
 
 /// Runs a conversion and kills it each time when more is done than the time before. How often.
-fn interrupted(site: &Site, words: &[&str], state: &str) -> usize {
+fn interrupted(site: &Site, words: &[&str], target: &str) -> usize {
+    let state = format!("{target}.mailconv");
     for count in 0.. {
-        let before = done(&site.path(state));
+        let before = done(&site.path(&state));
         let mut child = site.command(words).stdout(Stdio::null()).spawn().unwrap();
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
                 break Some(status);
             }
-            if done(&site.path(state)) > before {
+            if done(&site.path(&state)) > before {
                 // Some more is done, and nobody knows how much.
                 std::thread::sleep(Duration::from_millis(count as u64 * 7 % 30));
                 child.kill().unwrap();
                 child.wait().unwrap();
-                if !site.path(state).exists() {
+                if !site.path(&state).exists() {
                     // That was too late: all was done and told.
                     return count;
+                }
+                // As if more had been written than the state says.
+                if let Ok(mut part) = File::options().append(true).open(site.path(&format!("{target}.mailconv-part"))) {
+                    part.write_all(b"From nobody Thu Jan  1 00:00:00 1970\ntorn").unwrap();
                 }
                 break None;
             }
@@ -454,15 +462,39 @@ fn what_was_killed_is_gone_on_with_and_nothing_is_doubled_or_lost() {
     let site = Site::new();
     site.write("large", &large(1_200));
     let before = site.messages(&["large"]);
-    let times = interrupted(&site, &["convert", "large", "Maildir"], "Maildir.mailconv");
+    let times = interrupted(&site, &["convert", "large", "Maildir"], "Maildir");
     assert!(times >= 2, "killed {times} times");
     assert_eq!(site.messages(&["Maildir"]), before);
     assert!(!site.path("Maildir.mailconv").exists());
 
-    let times = interrupted(&site, &["convert", "Maildir", "again"], "again.mailconv");
+    let times = interrupted(&site, &["convert", "Maildir", "again"], "again");
     assert!(times >= 1, "killed {times} times");
     assert!(fs::read(site.path("again")).unwrap() == fs::read(site.path("large")).unwrap(), "octet for octet");
     assert_eq!(fs::read_dir(site.0.path()).unwrap().count(), 3, "nothing is left beside");
+}
+
+#[test]
+fn a_state_that_is_behind_what_was_done_doubles_nothing() {
+    let site = Site::new();
+    site.write("large", &large(900));
+    let state = site.path("m.mailconv");
+    let mut child = site.command(&["convert", "large", "m"]).stdout(Stdio::null()).spawn().unwrap();
+    while done(&state) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // As if it had been killed after the messages were delivered, and before it could say so.
+    let mut behind: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    behind["folders"][0]["done"] = 3.into();
+    behind["folders"][0]["totals"]["messages"] = 3.into();
+    fs::write(&state, behind.to_string()).unwrap();
+    let job = behind["folders"][0]["job"].as_str().unwrap();
+    site.write(&format!("m/tmp/1700000000.M1P1.mailconv-{job}-899"), b"half a mess");
+    assert!(site.contents("m").len() >= 256);
+    assert!(site.ok(&["convert", "large", "m"]).starts_with("900 messages, "));
+    assert_eq!(site.messages(&["m"]), site.messages(&["large"]));
+    assert_eq!(site.path("m/tmp").read_dir().unwrap().count(), 0, "what was being written is gone");
 }
 
 #[test]
