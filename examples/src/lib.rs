@@ -18,6 +18,7 @@
 //! | [`server`] | listens, starts sessions, ends in order |
 //! | [`program`] | the command line of the programs |
 //! | [`send`] | the program `smtp-send` |
+//! | [`mailconv`] | the program `mailconv` |
 
 pub mod accounts;
 pub mod admission;
@@ -31,6 +32,7 @@ pub mod expiring;
 pub mod header;
 pub mod log;
 pub mod login;
+pub mod mailconv;
 pub mod maildrop;
 pub mod mbox_queue;
 pub mod networks;
