@@ -45,17 +45,20 @@ def check(name, ok, detail=""):
     print(f"FAIL {name}: {detail[-400:]}", flush=True)
 
 
-def suite(name, sections, server):
-    """Runs the sections in order with a server of their own, and ends the program. One that breaks is a failure, and the next goes on."""
+def suite(name, sections, server=None):
+    """Runs the sections in order, with a server of their own if they want one, and ends the program. One that breaks is a failure, and the next goes on."""
     began = time.monotonic()
     try:
-        server.start()
+        if server:
+            server.start()
         for section in sections:
             attempt(section, server)
-        status = server.stop()
-        check("the server stops in order on SIGTERM", status == 0, f"status {status}")
+        if server:
+            status = server.stop()
+            check("the server stops in order on SIGTERM", status == 0, f"status {status}")
     finally:
-        server.remove()
+        if server:
+            server.remove()
     print(f"{name}: {checked} checks, {len(failed)} failed, {time.monotonic() - began:.0f} s", flush=True)
     sys.exit(1 if failed else 0)
 
