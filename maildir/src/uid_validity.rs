@@ -17,6 +17,9 @@ const FILE: &str = "dovecot-uidvalidity";
 /// How often somebody else may be faster.
 const TRIES: u32 = 64;
 
+/// How often one looks for a marker that has to be there: a directory that is read while a name in it is changed may show neither the old nor the new.
+const LOOKS: u32 = 16;
+
 /// Markers are written by nobody, only renamed.
 const MARKER_MODE: u32 = 0o444;
 
@@ -36,10 +39,18 @@ impl Maildir {
 
     /// The same, greater than `known` too.
     pub(crate) fn uid_validity_above(&self, known: u32) -> Result<u32, Error> {
-        let path = self.root_of_folders()?.join(FILE);
-        for _ in 0..TRIES {
+        let root = self.root_of_folders()?;
+        let path = root.join(FILE);
+        let open = |source| Error::io(Operation::Open, root, source);
+        // Who draws the first number cannot tell whether it was drawn and passed on meanwhile. Where directories cannot be locked, Dovecot's way has to do.
+        let alone = fs::File::open(root).map_err(open)?;
+        let _ = alone.lock();
+        for tried in 0..TRIES {
             let markers = markers(&path)?;
             let repeated = read_if_there(&path)?.and_then(|octets| hexadecimal(octets.get(..8)?));
+            if markers.is_empty() && repeated.is_some() && tried < LOOKS {
+                continue;
+            }
             let last = markers.iter().copied().chain(repeated).max();
             let next = last.map_or_else(now, |last| last.saturating_add(1)).max(known.saturating_add(1));
             if last.max(Some(known)) == Some(u32::MAX) {
@@ -74,8 +85,9 @@ fn draw(path: &Path, markers: &[u32], next: u32) -> Result<bool, Error> {
             created => created.map(|_| true),
         };
     };
-    match calls::rename(&marker(path, last), &marker(path, next)) {
-        Err(error) if error.is_missing() => return Ok(false),
+    // There may be two for a moment: who took the number of the other would own it twice.
+    match calls::rename_message(&marker(path, last), &marker(path, next)) {
+        Err(error) if error.is_missing() || error.is_taken() => return Ok(false),
         renamed => renamed?,
     }
     for &older in markers.iter().filter(|&&older| older != last) {

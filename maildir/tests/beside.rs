@@ -140,7 +140,7 @@ fn threads_that_draw_at_once_draw_different_numbers() {
     let maildir = maildir(&scratch);
     let drawn = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| (0..5).map(|_| maildir.next_uid_validity().unwrap()).collect::<Vec<_>>()))
+            .map(|_| scope.spawn(|| (0..20).map(|_| maildir.next_uid_validity().unwrap()).collect::<Vec<_>>()))
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
