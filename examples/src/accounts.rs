@@ -303,7 +303,8 @@ impl Account {
         let name = name.to_ascii_lowercase();
         let part = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"._-+".contains(&octet);
         let begins = name.bytes().next().is_some_and(|octet| octet.is_ascii_alphanumeric());
-        if !begins || name.len() > 64 || !name.bytes().all(part) {
+        // `anna.lock` is what locks anna's mbox file.
+        if !begins || name.len() > 64 || !name.bytes().all(part) || name.ends_with(".lock") {
             return Err(AccountsError::Name);
         }
         let password = prepared(password).filter(|password| !password.is_empty()).ok_or(AccountsError::Password)?;

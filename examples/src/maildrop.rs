@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Cursor, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postrider_mbox::Dialect;
 use postrider_pop3_proto::{MessageNumber, Response, WireSize};
+use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 /// Why a maildrop cannot be opened, or not all of it be changed.
@@ -304,9 +305,15 @@ enum Mark {
 }
 
 fn lock(path: &Path) -> Result<File, MaildropError> {
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    // In a directory where others may make files: neither through a link of theirs nor waiting at their FIFO.
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).custom_flags(flags).open(path);
     let failed = |source| MaildropError::Lock { path: path.to_owned(), source };
     let file = opened.map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() || metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(failed(io::Error::new(io::ErrorKind::PermissionDenied, "it is another's file")));
+    }
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(MaildropError::InUse),

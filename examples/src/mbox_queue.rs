@@ -13,8 +13,9 @@ use tokio::task::spawn_blocking;
 
 use crate::delivery::DeliveryError;
 
-/// How long one waits for other programs: less than a client waits for the answer to its message, 10 minutes, and than LMTP clients do.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one waits for other programs: long enough to find out that a dotlock was left behind, which takes 2 minutes, and less than the 10 minutes that
+/// a client waits for the answer to its message.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// How many messages share a lock at the most: other programs want the file too.
 const BATCH: usize = 128;
@@ -127,7 +128,10 @@ impl Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.queue.lock().remove(&self.path);
+        // Otherwise nothing waits, or somebody else works there already.
+        if std::thread::panicking() {
+            self.queue.lock().remove(&self.path);
+        }
     }
 }
 

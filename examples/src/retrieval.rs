@@ -62,9 +62,11 @@ impl Retrieval {
             });
         let following: Vec<_> = if in_order { following.collect() } else { Vec::new() };
         let read = spawn_blocking(move || {
-            // One that cannot be read has its error when it is asked for.
-            let ahead = following.into_iter().filter_map(|(number, read)| Some((number, read().ok()?)));
-            (first(), ahead.collect())
+            let first = first();
+            // One that cannot be read has its error when it is asked for, and so have those behind it: to find out may take long.
+            let ahead = following.into_iter().take_while(|_| first.is_ok());
+            let ahead = ahead.map_while(|(number, read)| Some((number, read().ok()?))).collect();
+            (first, ahead)
         });
         let (first, ahead) = read.await.map_err(|_| PANICKED)?;
         self.ahead = ahead;

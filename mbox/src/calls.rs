@@ -73,6 +73,12 @@ pub(crate) fn open(path: &Path, write: bool) -> Result<File, Error> {
     run(Call::Open(path), || OpenOptions::new().read(true).write(write).custom_flags(flags.bits()).open(path))
 }
 
+/// For reading, and not through a symbolic link.
+pub(crate) fn open_unlinked(path: &Path) -> Result<File, Error> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW;
+    run(Call::Open(path), || OpenOptions::new().read(true).custom_flags(flags.bits()).open(path))
+}
+
 /// All of the octets, at this offset.
 pub(crate) fn write_at(file: &File, path: &Path, at: u64, octets: &[u8]) -> Result<(), Error> {
     run(Call::Write(path, at, octets), || file.write_all_at(octets, at))

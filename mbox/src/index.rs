@@ -83,7 +83,7 @@ pub struct Index {
 /// What [`Index::follow`] found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Followed {
-    /// The messages are where they were.
+    /// The messages are where they were. Others of the same lengths may be in their places.
     Unchanged,
     /// Octets were appended: from this message on, counted from 0, the places are new; those before are as they were.
     Grown {

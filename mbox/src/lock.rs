@@ -191,11 +191,14 @@ impl Lock {
     }
 
     /// Takes the locks that belong to an open file for another one too, which nobody else knows of yet.
-    pub(crate) fn take_too(&self, target: Target<'_>) -> Result<(), Error> {
-        self.held.iter().try_for_each(|held| match held {
-            Held::Dotlock(_) => Ok(()),
-            Held::Fcntl => fcntl::acquire(target).map(drop),
-            Held::Flock => flock::acquire(target).map(drop),
+    pub(crate) fn take_too(&self, target: Target<'_>) -> Result<bool, Error> {
+        self.held.iter().try_fold(true, |all, held| {
+            let taken = match held {
+                Held::Dotlock(_) => true,
+                Held::Fcntl => fcntl::acquire(target)?,
+                Held::Flock => flock::acquire(target)?,
+            };
+            Ok(all && taken)
         })
     }
 

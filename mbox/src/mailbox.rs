@@ -266,8 +266,8 @@ impl Locked {
         }
     }
 
-    /// Takes the locks for a file that is to have the name.
-    pub(crate) fn lock_too(&self, file: &File) -> Result<(), Error> {
+    /// Takes the locks for a file that is to have the name; `false`: somebody else has one.
+    pub(crate) fn lock_too(&self, file: &File) -> Result<bool, Error> {
         self.lock.take_too(Target { file, path: self.path(), access: self.access })
     }
 

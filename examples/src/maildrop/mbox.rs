@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io::{self, Cursor, Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use postrider_mbox::{Access, Dialect, Edit, Entry, Flag, Followed, Index, Locked, Mbox, Options, Policy, Text};
@@ -35,6 +35,8 @@ struct Indexed {
     mbox: Mbox,
     dialect: Dialect,
     index: Index,
+    /// What another program has made of it since.
+    now: Mutex<Option<Arc<Snapshot>>>,
 }
 
 /// Where a message is.
@@ -81,9 +83,9 @@ impl Snapshot {
             Some(known) => {
                 let mut index = known.file.index.clone();
                 let first = match index.follow(locked.file()).map_err(|error| failed(locked, error))? {
-                    Followed::Unchanged => index.places().len(),
                     Followed::Grown { first } => first,
-                    Followed::Replaced => 0,
+                    // Messages that are where others were need not be those.
+                    Followed::Unchanged | Followed::Replaced => 0,
                 };
                 (index, first)
             }
@@ -92,7 +94,8 @@ impl Snapshot {
             return Err(MaildropError::NotMbox(locked.path().to_owned()));
         }
         let from = index.places().get(first).map_or(u64::MAX, postrider_mbox::Place::at);
-        let mut snapshot = Self { file: Arc::new(Indexed { mbox, dialect, index }), messages: Vec::new() };
+        let mut snapshot =
+            Self { file: Arc::new(Indexed { mbox, dialect, index, now: Mutex::default() }), messages: Vec::new() };
         let kept = known.into_iter().flat_map(|known| &known.messages);
         for (octets, place) in
             kept.filter_map(|kept| Some((kept.octets, place(kept)?))).take_while(|(_, kept)| kept.at < from)
@@ -106,6 +109,7 @@ impl Snapshot {
     fn read_from(&mut self, locked: &Locked, first: usize) -> io::Result<()> {
         let file = Arc::clone(&self.file);
         let mut ids: HashSet<_> = self.messages.iter().map(|message| message.id.clone()).collect();
+        let mut copies = HashMap::new();
         let mut entries = file.index.entries(locked.file(), first)?;
         let mut number = first;
         while let Some(entry) = entries.next()? {
@@ -113,18 +117,20 @@ impl Snapshot {
             if number == 1 && entry.is_internal() {
                 continue;
             }
-            let (text, identity, mut digest) = (entry.text(), entry.identity(), Sha256::new());
+            let (text, mut digest) = (entry.identity(), Sha256::new());
             digest.update(&entry.line);
-            let read = |ranges: &[Range<u64>]| Text::new(locked.file(), ranges.to_vec(), file.dialect);
-            let mut octets = wire_size(read(&identity), |octets| digest.update(octets))?;
-            if text != identity {
-                octets = wire_size(read(&text), |_| {})?;
-            }
+            let read = Text::new(locked.file(), text.clone(), file.dialect);
+            let octets = wire_size(read, |octets| digest.update(octets))?;
             let mut id = hex(digest.finalize());
-            // The same message twice, delivered in the same second.
-            while !ids.insert(id.clone()) {
-                id = hash(id.as_bytes());
+            // The same message twice, delivered in the same second: if the first goes, the next is the first.
+            if ids.contains(&id) {
+                let copy = copies.entry(id.clone()).or_insert(1_u64);
+                while ids.contains(&id) {
+                    *copy += 1;
+                    id = hash(format!("{id} {copy}").as_bytes());
+                }
             }
+            ids.insert(id.clone());
             self.add(octets, id, entry.at, text);
         }
         Ok(())
@@ -141,28 +147,34 @@ impl Snapshot {
         if places.is_empty() {
             return Ok(());
         }
-        let mut marked: HashMap<_, _> = places.iter().map(|(place, mark)| (place.at, *mark)).collect();
+        let mut marked: HashMap<_, _> =
+            places.iter().map(|(place, mark)| (place.at, (*mark, place.text.clone()))).collect();
         let mut locked = locked(&self.file.mbox, Access::Write)?;
         if !self.file.holds(&locked)? {
             let ids: HashMap<_, _> = places.iter().map(|(place, mark)| (place.id.as_str(), *mark)).collect();
             let now = Self::read(self.file.mbox.clone(), self.file.dialect, &locked, None)?;
             let there = now.messages.iter().filter_map(place);
-            marked = there.filter_map(|place| Some((place.at, *ids.get(place.id.as_str())?))).collect();
+            let marks = there.filter_map(|place| Some((place.at, (*ids.get(place.id.as_str())?, place.text.clone()))));
+            marked = marks.collect();
         }
-        locked.rewrite(Policy::default(), None, |entry| edit(entry, marked.get(&entry.at).copied()))?;
+        locked.rewrite(Policy::default(), None, |entry| match marked.get(&entry.at) {
+            // What is read as another message now than it was then is left alone.
+            Some((mark, text)) if entry.identity() == *text => edit(entry, *mark),
+            _ => Edit::Keep,
+        })?;
         Ok(())
     }
 }
 
-fn edit(entry: &Entry, mark: Option<Mark>) -> Edit {
+fn edit(entry: &Entry, mark: Mark) -> Edit {
     match mark {
-        Some(Mark::Deleted) => Edit::Remove,
-        Some(Mark::Seen) => {
+        Mark::Deleted => Edit::Remove,
+        Mark::Seen => {
             let mut metadata = entry.metadata.clone();
             metadata.flags = metadata.flags.with(Flag::SEEN).with(Flag::OLD);
             Edit::Set(metadata)
         }
-        Some(Mark::None) | None => Edit::Keep,
+        Mark::None => Edit::Keep,
     }
 }
 
@@ -177,6 +189,21 @@ impl Indexed {
     }
 }
 
+impl Indexed {
+    /// Reads it once for each time that another program has changed it, not for each message.
+    fn read_again(&self, locked: &Locked) -> Result<Arc<Snapshot>, MaildropError> {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*now
+            && known.file.holds(locked)?
+        {
+            return Ok(Arc::clone(known));
+        }
+        let read = Arc::new(Snapshot::read(self.mbox.clone(), self.dialect, locked, None)?);
+        *now = Some(Arc::clone(&read));
+        Ok(read)
+    }
+}
+
 impl Place {
     pub(super) fn path(&self) -> &Path {
         self.file.mbox.path()
@@ -188,7 +215,7 @@ impl Place {
         if self.file.holds(&locked)? {
             return self.copy(&locked).map_err(|error| failed(&locked, error));
         }
-        let now = Snapshot::read(self.file.mbox.clone(), self.file.dialect, &locked, None)?;
+        let now = self.file.read_again(&locked)?;
         let moved = now.messages.iter().filter_map(place).find(|place| place.id == self.id);
         moved.ok_or(MaildropError::Gone)?.copy(&locked).map_err(|error| failed(&locked, error))
     }

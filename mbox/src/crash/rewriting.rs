@@ -168,6 +168,26 @@ fn mail_that_comes_to_a_half_written_file_is_kept() {
     }
 }
 
+/// A program that knows nothing of the journal rewrites a half-written file: what it has made of it stands.
+#[test]
+fn what_others_have_made_of_a_half_written_file_is_theirs() {
+    let foreign = format!("{THREE}{}", TWO.replace("Two", "Another").repeat(9));
+    for (before, rewriting, what, _) in cases() {
+        let mut journals = 0;
+        for at in 0..40 {
+            let scratch = scratch();
+            let root = scratch.path().canonicalize().unwrap();
+            fs::write(path(&root), &before).unwrap();
+            let _ = Machine::run(&root, true, Some((at, Cut::Kills)), || rewrite(&root, rewriting, what));
+            journals += usize::from(root.join(".mbox.rewrite").exists());
+            // In place: it is the same file.
+            fs::write(path(&root), &foreign).unwrap();
+            assert_eq!(found(&root), foreign, "killed before call {at}");
+        }
+        assert!(journals > 0 || !matches!(rewriting, Rewriting::InPlace));
+    }
+}
+
 /// And a crash while that is made good.
 #[test]
 fn a_crash_while_a_crash_is_made_good_is_made_good() {

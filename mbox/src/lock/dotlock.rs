@@ -53,7 +53,11 @@ fn place(path: PathBuf) -> Result<Option<Dotlock>, Error> {
     // The answer of an NFS server may be lost, and the link be there all the same: the number of names tells.
     let names = calls::metadata_of_name(&temporary.0).map(|metadata| metadata.nlink());
     match linked {
-        _ if names.as_ref().is_ok_and(|names| *names == 2) => Ok(Some(Dotlock { path, file })),
+        _ if names.as_ref().is_ok_and(|names| *names == 2) => {
+            // In a directory where others may make links, the second name may be another.
+            let dotlock = Dotlock { path, file };
+            Ok(if dotlock.is_ours()? { Some(dotlock) } else { None })
+        }
         Ok(()) if names.is_err() => Ok(Some(Dotlock { path, file })),
         Err(error) if error.is_link_unsupported() => create(path),
         Err(error) if !error.is_taken() => Err(error),

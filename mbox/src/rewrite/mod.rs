@@ -29,11 +29,12 @@ use plan::{Plan, Planner};
 pub enum Rewriting {
     /// A new file takes its place, with its owner, permissions, access control list and other extended attributes: at any moment any program sees either
     /// the old one or the new one. Where the file has other hard links, or we may not give another file what it has, it is done as with
-    /// [`Self::InPlace`].
-    #[default]
+    /// [`Self::InPlace`]. For files that no other program delivers to: one that has opened the old file, and does not look again once it has its lock,
+    /// puts mail where nobody reads it.
     Replace,
-    /// The file stays, and is written from the first change on. What is to be written is put beside it first, so that a crash is made good when the mailbox
-    /// is locked the next time; other programs see a half-written file until then. This is cheaper than to copy a large file for a change near its end.
+    /// The file stays, and is written from the first change on, as by mutt, Dovecot and c-client. What is to be written is put beside it first, so that a
+    /// crash is made good when the mailbox is locked the next time; other programs see a half-written file until then.
+    #[default]
     InPlace,
 }
 
@@ -79,7 +80,7 @@ impl Locked {
     /// # Errors
     ///
     /// [`Error::Io`], [`Error::ReadOnly`], [`Error::LockLost`]. The file is as it was, or is made whole when it is locked the next time; of marks that are
-    /// changed where they are, some may have been.
+    /// changed where they are, some may have been, and where the directory of a new file could not be synced, that file is there.
     ///
     /// ```
     /// use postrider_mbox::{Access, Edit, Flag, Mbox, Policy};

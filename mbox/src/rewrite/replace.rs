@@ -22,25 +22,34 @@ impl Locked {
             Err(error) if error.is_forbidden() => return Ok(false),
             made => made?,
         };
-        if let Err(error) = self.fill(&file, &beside, before, plan) {
+        let filled = self.fill(&file, &beside, before, plan);
+        if !matches!(filled, Ok(true)) {
             // What is left there goes the next time.
             let _ = calls::remove(&beside.growing);
-            return if error.is_forbidden() { Ok(false) } else { Err(error) };
+            return match filled {
+                Err(error) if error.is_forbidden() || error.is_out_of_space() => Ok(false),
+                filled => filled,
+            };
         }
         self.exchange(file);
         calls::sync_directory(&beside.directory)?;
         Ok(true)
     }
 
-    fn fill(&self, file: &File, beside: &Beside, before: &Metadata, plan: &Plan) -> Result<(), Error> {
+    fn fill(&self, file: &File, beside: &Beside, before: &Metadata, plan: &Plan) -> Result<bool, Error> {
         calls::set_attributes(file, &beside.growing, self.file())?;
         let mut output = Output::new(file, &beside.growing);
         output.copy_planned(self.file(), self.path(), 0, before.len(), plan)?;
         output.flush()?;
         // Whoever opens it from its first moment on finds it locked.
-        self.lock_too(file)?;
+        if !self.lock_too(file)? {
+            return Ok(false);
+        }
         self.set_times_of(file, before, plan);
         calls::sync_file(file, &beside.growing)?;
-        calls::rename(&beside.growing, &beside.real)
+        // To copy much may have taken long.
+        self.touch()?;
+        calls::rename(&beside.growing, &beside.real)?;
+        Ok(true)
     }
 }
