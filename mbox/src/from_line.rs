@@ -189,13 +189,31 @@ const DAY: i64 = 24 * HOUR;
 
 fn is_weekday(word: &[u8]) -> bool {
     let word = word.strip_suffix(b",").unwrap_or(word);
-    [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"].iter().any(|name| word.eq_ignore_ascii_case(*name))
+    lower(word).is_some_and(|word| matches!(&word, b"mon" | b"tue" | b"wed" | b"thu" | b"fri" | b"sat" | b"sun"))
 }
 
 fn month(word: &[u8]) -> Option<i64> {
-    let names = [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
-    let at = names.iter().position(|name| word.eq_ignore_ascii_case(*name))?;
-    i64::try_from(at + 1).ok()
+    Some(match &lower(word)? {
+        b"jan" => 1,
+        b"feb" => 2,
+        b"mar" => 3,
+        b"apr" => 4,
+        b"may" => 5,
+        b"jun" => 6,
+        b"jul" => 7,
+        b"aug" => 8,
+        b"sep" => 9,
+        b"oct" => 10,
+        b"nov" => 11,
+        b"dec" => 12,
+        _ => return None,
+    })
+}
+
+/// A word of three octets, its letters in lower case; no other octet becomes a letter.
+fn lower(word: &[u8]) -> Option<[u8; 3]> {
+    let word: [u8; 3] = word.try_into().ok()?;
+    Some(word.map(|octet| octet | 0x20))
 }
 
 fn number(word: &[u8], range: core::ops::RangeInclusive<i64>) -> Option<i64> {

@@ -437,10 +437,10 @@ impl Splitter {
         let rest = input.get(at..)?;
         let blank = blank_before(input, at, self.before);
         let text = Candidate { at, blank, form: Form::Prose };
-        if rest.len() >= MAX_FROM_LINE && memchr::memchr(b'\n', rest.get(..MAX_FROM_LINE)?).is_none() {
+        let (line, behind) = rest.split_at_checked(line_len(rest, last)?)?;
+        if rest.len() >= MAX_FROM_LINE && !line.ends_with(b"\n") {
             return Some((text, false));
         }
-        let (line, behind) = rest.split_at_checked(line_len(rest, last)?)?;
         let Some(form) = FromLine::new(line).map(|line| line.form()) else { return Some((text, false)) };
         let next = Next::of(behind, last)?;
         let first = self.state == State::Junk;
