@@ -26,3 +26,16 @@ impl ContentLength {
 }
 
 const NAME: &[u8] = b"Content-Length";
+
+/// Octets of a line in which the name of a field and its colon have to be.
+/// [RFC 5322 section 2.1.1](https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1) has lines of 78.
+pub(crate) const MAX_NAME: usize = 78;
+
+/// Whether a line begins as a header field does: with a name and a colon, perhaps with space between, as section 4.5 has it. `None`: more is needed.
+pub(crate) fn is_field(line: &[u8]) -> Option<bool> {
+    let name = line.iter().take(MAX_NAME).take_while(|octet| matches!(octet, b'!'..=b'9' | b';'..=b'~')).count();
+    match line.iter().take(MAX_NAME).skip(name).find(|octet| !matches!(octet, b' ' | b'\t')) {
+        None if line.len() < MAX_NAME => None,
+        behind => Some(name > 0 && behind == Some(&b':')),
+    }
+}

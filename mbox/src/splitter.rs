@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use crate::from_line::{Form, FromLine};
-use crate::header::ContentLength;
+use crate::header::{ContentLength, MAX_NAME, is_field};
 
 /// What a splitter goes by where a line begins with `From `.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -551,9 +551,6 @@ const ENOUGH: i32 = 5;
 /// The longest `From ` line with its line end; a longer one is text. Addresses have up to 320 octets, UUCP's paths had some more.
 const MAX_FROM_LINE: usize = 1024;
 
-/// Octets of a field's name that are looked at. [RFC 5322 section 2.1.1](https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1) has lines of 78.
-const MAX_NAME: usize = 78;
-
 /// The longest line end.
 const LINE_END: usize = 2;
 
@@ -579,14 +576,11 @@ impl Next {
         if octets.starts_with(b">From ") {
             return Some(Self::Field);
         }
-        let name = octets.iter().take(MAX_NAME).take_while(|octet| matches!(octet, b'!'..=b'9' | b';'..=b'~')).count();
-        // RFC 5322 section 4.5 has space before the colon.
-        let behind = octets.iter().take(MAX_NAME).skip(name).find(|octet| !matches!(octet, b' ' | b'\t'));
-        match behind {
-            Some(b':') if name > 0 => Some(Self::Field),
+        match is_field(octets) {
+            Some(true) => Some(Self::Field),
             // A CR may still become a line end.
-            Some(_) if octets != b"\r" || last => Some(Self::Text),
-            None if octets.len() >= MAX_NAME || last => Some(Self::Text),
+            Some(false) if octets != b"\r" || last => Some(Self::Text),
+            None if last => Some(Self::Text),
             _ => None,
         }
     }

@@ -1,12 +1,11 @@
 //! The header section of a message that comes in, of which some fields must not stay.
 
+use crate::header::is_field;
+
 /// Fields that say what a mailbox knows of a message. In a message that comes from elsewhere they are forged or stale.
 const METADATA: [&[u8]; 6] = [b"Status", b"X-IMAP", b"X-IMAPbase", b"X-Keywords", b"X-Status", b"X-UID"];
 
 const LENGTH: &[u8] = b"Content-Length";
-
-/// Names of fields are not longer: readers look at as much to tell a header from a text.
-const MAX_NAME: usize = 78;
 
 /// No name is longer, with white space behind it: programs that read such a field read no more of a line.
 pub(super) const MAX_HELD: usize = 1_024;
@@ -92,7 +91,7 @@ impl Fields {
             false if self.first => {}
             false => return Some(Line::Other),
         }
-        match is_field(line) {
+        match begins_header(line) {
             None if !is_whole && line.len() < MAX_HELD => None,
             Some(true) => Some(Line::Other),
             _ => Some(Line::NoField),
@@ -111,19 +110,8 @@ enum Line {
 }
 
 /// Whether a line is what a header section begins with: a field, or a `From ` line that somebody has left there; `None`: it may become one.
-fn is_field(line: &[u8]) -> Option<bool> {
-    if line.starts_with(b"From ") {
-        return Some(true);
-    }
-    let is_name = |octet: &u8| matches!(octet, b'!'..=b'9' | b';'..=b'~');
-    let len = line.iter().take(MAX_NAME).take_while(|octet| is_name(octet)).count();
-    let rest = line.get(len..).unwrap_or_default();
-    match rest.trim_ascii_start().first() {
-        _ if len == MAX_NAME || (len == 0 && !line.is_empty()) || rest.starts_with(b"\n") => Some(false),
-        None if line.ends_with(b"\n") => Some(false),
-        None => None,
-        Some(octet) => Some(*octet == b':'),
-    }
+fn begins_header(line: &[u8]) -> Option<bool> {
+    if line.starts_with(b"From ") { Some(true) } else { is_field(line) }
 }
 
 /// Whether the line is a field of this name; `None`: it is, if a colon comes.
@@ -144,6 +132,7 @@ fn has_name(line: &[u8], name: &[u8]) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use crate::header::MAX_NAME;
     use proptest::prelude::*;
 
     use super::*;
@@ -237,8 +226,8 @@ mod tests {
                 kept = name.is_none_or(|name| !gone.contains(&&*name));
             }
             let is_field = line.split_once(':').is_some_and(|(name, _)| {
-                let name = name.trim_ascii_end();
-                (1..MAX_NAME).contains(&name.len()) && name.bytes().all(|octet| octet.is_ascii_graphic())
+                let word = name.trim_end_matches([' ', '\t']);
+                !word.is_empty() && name.len() < MAX_NAME && word.bytes().all(|octet| octet.is_ascii_graphic())
             });
             if header && kept && out.is_empty() && !is_field {
                 return format!("\n{}", &input[at..]);
