@@ -40,10 +40,7 @@ pub fn split(octets: usize) -> Case {
         .peer(PEERS[0], |file| MessageIterator::new(Cursor::new(file)).flatten().count() as u64)
         .peer(PEERS[1], move |_| entries_of_peer(file.path()))
         .floor(FLOOR, |file| memmem::find_iter(file, b"\nFrom ").count() as u64)
-        .gates([
-            Gate::Time { ours: "messages", other: PEERS[0], at_most: 0.2 },
-            Gate::Time { ours: "messages", other: FLOOR, at_most: 1.0 / 0.7 },
-        ])
+        .gate(Gate::Instructions { ours: "messages", other: PEERS[0], at_most: 0.25 })
 }
 
 fn entries_of_peer(path: &Path) -> u64 {
